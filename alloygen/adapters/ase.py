@@ -1,0 +1,83 @@
+"""Occupations as ase.Atoms, and back.
+
+Chemical species become symbols ("X" is a vacancy). The states of a spin model become atoms X with magnetic moments
+-1 ("down") and +1 ("up").
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers
+
+from alloygen.errors import SpeciesError, SupercellError
+from alloygen.hamiltonian.ising import SPINS
+from alloygen.lattice import Lattice
+
+Array = np.ndarray
+
+_MOMENTS = dict(zip(SPINS, (-1.0, 1.0), strict=True))
+
+
+def to_atoms(lattice: Lattice, occupation: Array) -> list[Atoms]:
+    """Return one ase.Atoms per occupation (n, n_sites), atoms in the order of the sites."""
+    names = np.array(lattice.species)
+    species = np.take_along_axis(lattice.species_codes[None], np.asarray(occupation)[:, :, None], axis=2)[:, :, 0]
+    spins = set(names) <= set(_MOMENTS)
+    numbers = np.array([0 if name in _MOMENTS else atomic_numbers[name] for name in names])
+    moments = np.array([_MOMENTS.get(name, 0.0) for name in names])
+    return [
+        Atoms(
+            numbers=numbers[row],
+            positions=lattice.positions,
+            cell=lattice.cell,
+            pbc=True,
+            magmoms=moments[row] if spins else None,
+        )
+        for row in species
+    ]
+
+
+def to_occupation(lattice: Lattice, atoms: Any) -> Array:
+    """Return the species codes of ase.Atoms whose sites are in the lattice's order, shape (n_sites,).
+
+    Raises
+    ------
+    SupercellError
+        If it is not an ase.Atoms, or has another number of atoms, another cell or sites in another order.
+    SpeciesError
+        If a site holds a species that it does not allow.
+    """
+    if not isinstance(atoms, Atoms):
+        raise SupercellError(f"expected an ase.Atoms, got {type(atoms).__name__}")
+    if len(atoms) != lattice.n_sites:
+        raise SupercellError(f"got {len(atoms)} atoms: expected {lattice.n_sites}, one per site")
+    if not np.allclose(atoms.cell[:], lattice.cell, atol=1e-3):
+        raise SupercellError(
+            f"the cell of the atoms is {atoms.cell[:].tolist()}: expected that of the supercell, {lattice.cell.tolist()}"
+        )
+    shift = (atoms.positions - lattice.positions) @ np.linalg.inv(lattice.cell)
+    distance = np.linalg.norm((shift - np.rint(shift)) @ lattice.cell, axis=1)
+    if distance.max() > 0.1 * max(1.0, np.abs(lattice.primitive_cell).max() / 4):
+        raise SupercellError(
+            f"atom {int(distance.argmax())} is {distance.max():.3g} from the site of the same number: expected the "
+            "atoms in the order of the sites; start from problem.atoms(occupation)",
+            atom=int(distance.argmax()),
+        )
+    if set(lattice.species) <= set(_MOMENTS):
+        names = [SPINS[int(m > 0)] for m in atoms.get_initial_magnetic_moments()]
+    else:
+        names = list(atoms.symbols)
+    codes = np.empty(lattice.n_sites, dtype=np.int64)
+    for index, name in enumerate(names):
+        allowed = lattice.allowed_species[lattice.site_basis[index]]
+        if name not in allowed:
+            raise SpeciesError(
+                f"atom {index} is {name}: site {index} allows {', '.join(allowed)}", atom=index, species=name
+            )
+        codes[index] = allowed.index(name)
+    return codes
+
+

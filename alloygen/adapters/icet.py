@@ -1,0 +1,134 @@
+r"""icet cluster expansions, compiled.
+
+Per orbit of clusters, the energy of one cluster is a table over the species on it (icet 4, public calls only)
+
+    T[s_1..s_k] = n_prim * sum_elements J / multiplicity * sum_permutations prod_i Theta(n_p(i), m_p(i), s_i),
+
+with icet's point functions Theta, and the energy of a supercell is ``constant * n_sites`` plus the sum of T over the
+images of the orbit's clusters. icet warns about clusters that meet themselves through the periodic boundary; its
+``predict`` is exact there, and so is the compiled Hamiltonian.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from icet import ClusterExpansion
+
+from alloygen.adapters.supercells import resolve_supercell
+from alloygen.errors import CheckpointError, ClusterExpansionError
+from alloygen.hamiltonian import ClusterHamiltonian, ClusterTable
+from alloygen.lattice import Lattice
+
+Array = np.ndarray
+
+
+def read_cluster_expansion(path: str | os.PathLike[str]) -> ClusterExpansion:
+    """Read an icet ``.ce`` file without its console messages.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing or icet cannot read it.
+    """
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            return ClusterExpansion.read(os.fspath(path))
+    except Exception as error:
+        raise CheckpointError(
+            f"cannot read {os.fspath(path)!r} as an icet cluster expansion ({error}): expected a file written by "
+            "ClusterExpansion.write()"
+        ) from error
+
+
+def compile_cluster_expansion(cluster_expansion: Any, supercell: Any) -> ClusterHamiltonian:
+    """Compile an icet cluster expansion on a supercell.
+
+    Parameters
+    ----------
+    cluster_expansion
+        An :class:`icet.ClusterExpansion`.
+    supercell
+        An :class:`ase.Atoms`, a pymatgen ``Structure``, three integers that repeat the primitive cell, or a 3x3
+        integer matrix whose rows are the supercell's vectors in primitive vectors. Sites keep the order they have
+        in a structure.
+
+    Returns
+    -------
+    ClusterHamiltonian
+        Energies in eV per supercell, equal to ``cluster_expansion.predict(atoms) * len(atoms)``.
+
+    Raises
+    ------
+    ClusterExpansionError
+        If the object is no cluster expansion, or has NaN or infinite parameters.
+    SupercellError, SpeciesError
+        If the supercell does not fit.
+    """
+    if not isinstance(cluster_expansion, ClusterExpansion):
+        raise ClusterExpansionError(
+            f"expected an icet.ClusterExpansion, got {type(cluster_expansion).__module__}."
+            f"{type(cluster_expansion).__qualname__}; read a file with alloygen.read_cluster_expansion(path)"
+        )
+    parameters = np.asarray(cluster_expansion.parameters, dtype=np.float64)
+    bad = np.flatnonzero(~np.isfinite(parameters))
+    if len(bad):
+        raise ClusterExpansionError(
+            f"parameter {bad[0]} of the cluster expansion is {parameters[bad[0]]}: expected finite energies in eV; "
+            "fit the cluster expansion again",
+            parameter=int(bad[0]),
+        )
+    with contextlib.redirect_stdout(io.StringIO()):
+        space = cluster_expansion.get_cluster_space_copy()
+    primitive: Atoms = space.primitive_structure
+    allowed = [
+        tuple(chemical_symbols[number] for number in sorted(codes, key=codes.__getitem__))
+        for codes in space.species_maps
+    ]
+    lattice = resolve_supercell(primitive, allowed, supercell)
+    clusters = _cluster_tables(space, parameters[1:], lattice)
+    return ClusterHamiltonian.from_clusters(lattice, parameters[0] * lattice.n_sites, clusters)
+
+
+def _cluster_tables(space: Any, parameters: Array, lattice: Lattice) -> Iterator[ClusterTable]:
+    n_primitive = len(space.primitive_structure)
+    cells = lattice.site_offset[lattice.site_basis == 0]
+    remaining = iter(parameters)
+    for number in range(len(space.orbit_list)):
+        orbit = space.orbit_list.get_orbit(number)
+        clusters, offsets = np.array(orbit.all_sites), np.array(orbit.all_site_offsets)
+        n_allowed = [len(lattice.allowed_species[b]) for b in clusters[0]]
+        table = np.zeros(n_allowed)
+        for element in orbit.cluster_vector_elements:
+            weight = n_primitive * next(remaining) / element["multiplicity"]
+            table += weight * _symmetrised_product(space, n_allowed, element)
+        # (images per primitive cell, 1, k) and the cells of the supercell: every image of the orbit
+        image_offsets = np.rint(offsets).astype(np.int64)[:, None] + cells[None, :, None, :]
+        basis = np.broadcast_to(clusters[:, None, :], image_offsets.shape[:3])
+        yield ClusterTable(lattice.site_index(basis, image_offsets).reshape(-1, clusters.shape[1]), table)
+
+
+def _symmetrised_product(space: Any, n_allowed: list[int], element: dict[str, Any]) -> Array:
+    """Sum over site permutations of the product of point functions, as a table over species."""
+    functions = element["multicomponent_vector"]
+    table = np.zeros(n_allowed)
+    for permutation in element["site_permutations"]:
+        factors = [
+            np.array(
+                [
+                    space.evaluate_cluster_function(n_allowed[p], functions[p], species)
+                    for species in range(n_allowed[p])
+                ]
+            )
+            for p in permutation
+        ]
+        table += reduce(np.multiply.outer, factors)
+    return table

@@ -1,0 +1,118 @@
+"""Lattice positional encodings: what a network may know about where a site is.
+
+Never absolute site numbers. ``pair_orbit`` gives every ordered pair of sites the number of its symmetry orbit, so
+that a network which sees sites only through it is exactly equivariant under the supercell's space group.
+``rope`` gives lattice coordinates in units of primitive cells (not fractions of the supercell, which would rescale
+with it).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+if TYPE_CHECKING:
+    from alloygen.lattice.lattice import Array, Lattice
+
+
+@dataclass(frozen=True, eq=False)
+class PairOrbits:
+    """Orbits of ordered site pairs under the supercell's space group.
+
+    Attributes
+    ----------
+    labels
+        Orbit of the pair (i, j), shape (n_sites, n_sites); orbits are numbered by distance, so the labels of the
+        pairs (i, i), which are the symmetry classes of the sites, come first.
+    distances
+        Minimum-image distance of each orbit, shape (n_orbits,), in the units of the cell.
+    displacements
+        Shortest displacement of one representative pair per orbit in the infinite lattice, shape (n_orbits, 3), as
+        the length-sorted absolute Cartesian components: an invariant that carries over to other supercells.
+    """
+
+    labels: Array
+    distances: Array
+    displacements: Array
+
+    @property
+    def n_orbits(self) -> int:
+        """Number of orbits."""
+        return len(self.distances)
+
+    @cached_property
+    def site_classes(self) -> Array:
+        """Symmetry class of every site, numbered from 0, shape (n_sites,)."""
+        return np.unique(np.diagonal(self.labels), return_inverse=True)[1]
+
+
+def _pair_classes(lattice: Lattice, rows: Array) -> Array:
+    """Translation class of the pairs (rows, all sites): basis of the first, second moved along, (n_rows, n_sites)."""
+    relative = lattice.site_offset[None, :, :] - lattice.site_offset[rows][:, None, :]
+    target = lattice.site_index(np.broadcast_to(lattice.site_basis, relative.shape[:2]), relative)
+    return lattice.site_basis[rows][:, None] * lattice.n_sites + target
+
+
+def minimum_images(lattice: Lattice, displacement: Array) -> Array:
+    """Return the shortest periodic image of each Cartesian displacement (..., 3).
+
+    The search covers the images that a reduced cell can need; the cell is reduced first (spglib's Niggli reduction),
+    so skewed supercells are safe.
+    """
+    import spglib
+
+    cell = np.asarray(spglib.niggli_reduce(lattice.cell))
+    fraction = displacement @ np.linalg.inv(cell)
+    fraction = fraction - np.rint(fraction)
+    shifts = np.array([[i, j, k] for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)])
+    candidates = (fraction[..., None, :] + shifts) @ cell
+    nearest = np.linalg.norm(candidates, axis=-1).round(9).argmin(axis=-1)
+    return np.take_along_axis(candidates, nearest[..., None, None], axis=-2)[..., 0, :]
+
+
+def pair_orbits(lattice: Lattice) -> PairOrbits:
+    """Find the orbits of ordered site pairs under all space-group permutations."""
+    n_sites, n_basis = lattice.n_sites, len(lattice.basis)
+    # One representative row per basis site carries all pairs, because translations join the rest.
+    rows = np.array([np.flatnonzero(lattice.site_basis == b)[0] for b in range(n_basis)])
+    start = _pair_classes(lattice, rows)
+    sources, targets = [start.ravel()], [start.ravel()]
+    for permutation in lattice.point_permutations:
+        image_rows = permutation[rows]
+        image = _pair_classes(lattice, image_rows)[:, permutation]
+        sources.append(start.ravel())
+        targets.append(image.ravel())
+    size = n_basis * n_sites
+    source, target = np.concatenate(sources), np.concatenate(targets)
+    graph = coo_matrix((np.ones(len(source), dtype=np.int8), (source, target)), shape=(size, size))
+    component = connected_components(graph, directed=False)[1]
+
+    # Representative displacement per class, then order the orbits by distance.
+    first = lattice.positions[rows]
+    vectors = minimum_images(lattice, lattice.positions[None] - first[:, None]).reshape(-1, 3)
+    class_vectors = np.zeros((size, 3))
+    class_vectors[start.ravel()] = vectors
+    invariants = np.sort(np.abs(class_vectors), axis=1)
+    distances = np.linalg.norm(class_vectors, axis=1)
+    representative = np.unique(component, return_index=True)[1]
+    order = np.lexsort((representative, distances[representative].round(6)))
+    renumber = np.empty(len(order), dtype=np.int32)
+    renumber[order] = np.arange(len(order), dtype=np.int32)
+    class_labels = renumber[component]
+
+    labels = np.empty((n_sites, n_sites), dtype=np.int32)
+    block = max(1, 2_000_000 // n_sites)
+    for low in range(0, n_sites, block):
+        rows = np.arange(low, min(n_sites, low + block))
+        labels[rows] = class_labels[_pair_classes(lattice, rows)]
+    return PairOrbits(labels, distances[representative][order], invariants[representative][order])
+
+
+def rope_coordinates(lattice: Lattice) -> Array:
+    """Return lattice coordinates for a rotary encoding, in units of primitive cells, shape (n_sites, 3)."""
+    return lattice.site_offset + lattice.basis[lattice.site_basis]
