@@ -30,12 +30,15 @@ class UnitSystem:
         k_B in energy units per temperature unit.
     energy, temperature
         Names of the units, for labels and messages.
+    default_temperatures
+        The window of temperatures that a fit covers unless it is told otherwise.
     """
 
     name: str
     boltzmann_constant: float
     energy: str
     temperature: str
+    default_temperatures: tuple[float, float]
 
     def beta(self, temperature: float) -> float:
         """Return the inverse temperature 1/(k_B T) in inverse energy units.
@@ -70,9 +73,9 @@ class UnitSystem:
 
 
 #: eV and kelvin: alloys.
-ATOMIC = UnitSystem("atomic", BOLTZMANN_CONSTANT, "eV", "K")
+ATOMIC = UnitSystem("atomic", BOLTZMANN_CONSTANT, "eV", "K", (300.0, 1200.0))
 #: J = k_B = 1: spin models.
-REDUCED = UnitSystem("reduced", 1.0, "J", "J/k_B")
+REDUCED = UnitSystem("reduced", 1.0, "J", "J/k_B", (1.5, 4.0))
 
 UNIT_SYSTEMS: dict[str, UnitSystem] = {system.name: system for system in (ATOMIC, REDUCED)}
 

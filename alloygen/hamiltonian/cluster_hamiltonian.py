@@ -224,6 +224,16 @@ class ClusterHamiltonian:
         current = difference.gather(2, occupation[:, :, None])
         return difference - current
 
+    @cached_property
+    def change_scale(self) -> float:
+        """Root mean square energy change of single-site changes in (fixed) random configurations; 1 if there is none."""
+        generator = np.random.default_rng(0)
+        limit = self.lattice.n_allowed
+        occupation = torch.from_numpy(generator.integers(0, limit, size=(64, len(limit))))
+        change = self.energy_differences(occupation)
+        change = change[(change != 0) & ~change.isnan()]
+        return float(change.square().mean().sqrt()) if len(change) else 1.0
+
     def site_fields(
         self, derivative: Float64[Tensor, "n n_features"]
     ) -> Float64[Tensor, "n n_sites max_species"]:

@@ -59,20 +59,21 @@ def _pair_classes(lattice: Lattice, rows: Array) -> Array:
 
 
 def minimum_images(lattice: Lattice, displacement: Array) -> Array:
-    """Return the shortest periodic image of each Cartesian displacement (..., 3).
-
-    The search covers the images that a reduced cell can need; the cell is reduced first (spglib's Niggli reduction),
-    so skewed supercells are safe.
-    """
-    import spglib
-
-    cell = np.asarray(spglib.niggli_reduce(lattice.cell))
-    fraction = displacement @ np.linalg.inv(cell)
+    """Return the shortest periodic image of each Cartesian displacement (..., 3), also in skewed supercells."""
+    cell = lattice.cell
+    inverse = np.linalg.inv(cell)
+    fraction = displacement @ inverse
     fraction = fraction - np.rint(fraction)
-    shifts = np.array([[i, j, k] for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)])
-    candidates = (fraction[..., None, :] + shifts) @ cell
-    nearest = np.linalg.norm(candidates, axis=-1).round(9).argmin(axis=-1)
-    return np.take_along_axis(candidates, nearest[..., None, None], axis=-2)[..., 0, :]
+    # The rounded image is at most half the sum of the edges long; a shorter one differs by at most `reach` cells.
+    longest = 0.5 * np.linalg.norm(cell, axis=1).sum()
+    reach = np.floor(0.5 + longest * np.linalg.norm(inverse, axis=0)).astype(int)
+    shifts = np.stack(np.meshgrid(*[np.arange(-r, r + 1) for r in reach], indexing="ij"), axis=-1).reshape(-1, 3)
+    best = fraction @ cell
+    for shift in shifts:
+        candidate = (fraction + shift) @ cell
+        shorter = np.linalg.norm(candidate, axis=-1) < np.linalg.norm(best, axis=-1) - 1e-9
+        best[shorter] = candidate[shorter]
+    return best
 
 
 def pair_orbits(lattice: Lattice) -> PairOrbits:

@@ -49,8 +49,8 @@ class ConditionGrid:
         n_mu = len(self.chemical_potentials)
         return np.repeat(self.temperatures, n_mu), np.tile(self.chemical_potentials, (len(self.temperatures), 1))
 
-    def neighbours(self) -> list[tuple[Array, Array]]:
-        """Disjoint sets of neighbour pairs: even and odd pairs along every axis."""
+    def neighbours(self) -> list[tuple[int, Array, Array]]:
+        """Disjoint sets of neighbour pairs, even and odd along every axis: (axis, first, second)."""
         index = np.arange(int(np.prod(self.shape))).reshape(self.shape)
         groups = []
         for axis, size in enumerate(self.shape):
@@ -58,7 +58,7 @@ class ConditionGrid:
             for parity in (0, 1):
                 first, second = along[parity : size - 1 : 2], along[parity + 1 : size : 2]
                 if first.size:
-                    groups.append((first.ravel(), second.ravel()))
+                    groups.append((axis, first.ravel(), second.ravel()))
         return groups
 
 
@@ -79,7 +79,8 @@ class ReferenceSamples:
     n_runs
         Independent runs.
     swap_acceptance
-        Mean acceptance of swaps per condition, shape (n_conditions,).
+        Acceptance of swaps between a condition and the next one along every axis of the grid, shape
+        (n_axes, n_conditions); NaN where no swap was tried.
     """
 
     grid: ConditionGrid
@@ -186,7 +187,7 @@ def _run(
     occupation = np.empty((len(beta), n_samples, n_sites), dtype=np.int8)
     energy = np.empty((len(beta), n_samples))
     counts = np.empty((len(beta), n_samples, sampler.counts.shape[1]), dtype=np.int32)
-    swapped, tried = np.zeros(len(beta)), np.zeros(len(beta))
+    swapped, tried = np.zeros((2, len(grid.shape), len(beta)))
     skipped = int(np.ceil(burn_in * n_samples))
     for step in range(-skipped, n_samples):
         for _ in range(sweeps_per_sample):
@@ -200,18 +201,18 @@ def _run(
     import torch
 
     energy = hamiltonian.energy(torch.from_numpy(occupation.reshape(-1, n_sites).astype(np.int64)))
-    return occupation, energy.numpy().reshape(len(beta), n_samples), counts, swapped / np.maximum(tried, 1)
+    return occupation, energy.numpy().reshape(len(beta), n_samples), counts, swapped / np.where(tried > 0, tried, np.nan)
 
 
 def _exchange(
     sampler: MetropolisSampler,
-    groups: Sequence[tuple[Array, Array]],
+    groups: Sequence[tuple[int, Array, Array]],
     generator: np.random.Generator,
     swapped: Array,
     tried: Array,
 ) -> None:
     """Try to swap one randomly chosen set of neighbour pairs."""
-    first, second = groups[generator.integers(len(groups))]
+    axis, first, second = groups[generator.integers(len(groups))]
     beta, mu = sampler.beta, sampler.chemical_potentials
     energy = sampler.energy[first] - sampler.energy[second]
     counts = sampler.counts[first] - sampler.counts[second]
@@ -219,6 +220,5 @@ def _exchange(
     exponent = (beta[first] - beta[second]) * energy - (field * counts).sum(axis=1)
     accept = np.log(generator.random(len(first))) < exponent
     sampler.swap(first, second, accept)
-    for side in (first, second):
-        tried[side] += 1
-        swapped[side] += accept
+    tried[axis, first] += 1
+    swapped[axis, first] += accept

@@ -1,0 +1,39 @@
+"""Thermodynamics of alloys on a lattice: certified free energies from a cluster expansion.
+
+>>> import alloygen
+>>> alloygen.ising(4, 4).n_sites
+16
+"""
+
+from alloygen import datasets, errors
+from alloygen.errors import AlloygenError
+from alloygen.estimate import Estimate
+from alloygen.fitting import FittedModel, fit, load
+from alloygen.hamiltonian import ClusterHamiltonian
+from alloygen.lattice import Lattice
+from alloygen.models import ModelConfig
+from alloygen.problem import Problem, ising
+from alloygen.reference.enumeration import Enumeration, enumerate_configurations
+from alloygen.training.trainer import TrainingConfig, TrainingStatus
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AlloygenError",
+    "ClusterHamiltonian",
+    "Enumeration",
+    "Estimate",
+    "FittedModel",
+    "Lattice",
+    "ModelConfig",
+    "Problem",
+    "TrainingConfig",
+    "TrainingStatus",
+    "__version__",
+    "datasets",
+    "enumerate_configurations",
+    "errors",
+    "fit",
+    "ising",
+    "load",
+]

@@ -1,0 +1,52 @@
+"""Hamiltonians as arrays and JSON, for files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from alloygen.hamiltonian.cluster_hamiltonian import ClusterHamiltonian
+from alloygen.hamiltonian.polynomial import Polynomial
+from alloygen.lattice import Lattice
+from alloygen.units import unit_system
+
+Array = np.ndarray
+
+
+def hamiltonian_to_record(hamiltonian: ClusterHamiltonian) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Return (arrays, JSON-ready metadata) of a Hamiltonian, symmetry operations included.
+
+    With them, a machine without spglib can load the Hamiltonian and train on it.
+    """
+    lattice, polynomial = hamiltonian.lattice, hamiltonian.polynomial
+    arrays = {
+        "primitive_cell": lattice.primitive_cell,
+        "basis": lattice.basis,
+        "supercell_matrix": lattice.supercell_matrix,
+        "site_basis": lattice.site_basis,
+        "site_offset": lattice.site_offset,
+        "point_permutations": lattice.point_permutations.astype(np.int32),
+        "features": polynomial.features.astype(np.int32),
+        "coefficients": polynomial.coefficients,
+        "constant": np.array([polynomial.constant]),
+    }
+    metadata = {"allowed_species": [list(names) for names in lattice.allowed_species], "units": hamiltonian.units.name}
+    return arrays, metadata
+
+
+def hamiltonian_from_record(arrays: dict[str, Array], metadata: dict[str, Any]) -> ClusterHamiltonian:
+    """Rebuild a Hamiltonian from :func:`hamiltonian_to_record`."""
+    lattice = Lattice(
+        arrays["primitive_cell"],
+        arrays["basis"],
+        tuple(tuple(names) for names in metadata["allowed_species"]),
+        arrays["supercell_matrix"],
+        arrays["site_basis"],
+        arrays["site_offset"],
+    )
+    lattice.__dict__["point_permutations"] = arrays["point_permutations"].astype(np.int64)
+    polynomial = Polynomial(
+        float(arrays["constant"][0]), arrays["features"].astype(np.int64), arrays["coefficients"].astype(np.float64)
+    )
+    return ClusterHamiltonian(lattice, polynomial, unit_system(metadata["units"]))

@@ -1,0 +1,156 @@
+"""A problem: the lattice and energy of one supercell, compiled, and the structures it stands for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alloygen.errors import CheckpointError
+from alloygen.hamiltonian import ClusterHamiltonian, ising_hamiltonian
+from alloygen.hamiltonian.serialization import hamiltonian_from_record, hamiltonian_to_record
+from alloygen.lattice import Lattice
+from alloygen.training.checkpoint import read_file, write_file
+from alloygen.typing import Float64, Int64
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Everything that a model needs to know about a supercell.
+
+    Build one with :meth:`from_cluster_expansion` or :func:`ising`. Saving and loading need neither icet nor ASE, so a
+    problem compiled on one machine trains on another that has only torch, numpy, numba and scipy.
+
+    Attributes
+    ----------
+    hamiltonian
+        The compiled energy, and with it the lattice.
+    exchanges_atoms
+        Whether chemical potentials vary by default in a fit (alloys) or stay fixed (spin models in a field).
+    """
+
+    hamiltonian: ClusterHamiltonian
+    exchanges_atoms: bool = True
+
+    @classmethod
+    def from_cluster_expansion(cls, cluster_expansion: Any, supercell: Any) -> Problem:
+        """Compile an icet cluster expansion on a supercell.
+
+        Parameters
+        ----------
+        cluster_expansion
+            An :class:`icet.ClusterExpansion`.
+        supercell
+            An :class:`ase.Atoms`, a pymatgen ``Structure``, three integers that repeat the primitive cell, or a 3x3
+            integer matrix (rows: supercell vectors in primitive vectors).
+
+        Raises
+        ------
+        ClusterExpansionError, SupercellError, SpeciesError
+            If the input is not usable; the message names the fix.
+        """
+        from alloygen.adapters.icet import compile_cluster_expansion
+
+        return cls(compile_cluster_expansion(cluster_expansion, supercell))
+
+    @property
+    def lattice(self) -> Lattice:
+        """Sites, allowed species and symmetry."""
+        return self.hamiltonian.lattice
+
+    @property
+    def n_sites(self) -> int:
+        """Number of sites, spectators included."""
+        return self.lattice.n_sites
+
+    def energy(self, occupation: Int64[Tensor, "n n_sites"] | np.ndarray) -> Float64[Tensor, " n"]:
+        """Return the energy of each configuration, in energy units (eV) per supercell.
+
+        Parameters
+        ----------
+        occupation
+            Integer species codes, shape (n, n_sites): positions in ``lattice.allowed_species`` of each site.
+
+        Raises
+        ------
+        OccupationError
+            If shape, type or codes are wrong.
+        """
+        return self.hamiltonian.energy(self.hamiltonian.check_occupation(occupation))
+
+    def energy_differences(
+        self, occupation: Int64[Tensor, "n n_sites"] | np.ndarray
+    ) -> Float64[Tensor, "n n_sites max_species"]:
+        """Return E(site i <- species a) - E for all single-site changes; NaN where a site does not allow a.
+
+        Raises
+        ------
+        OccupationError
+            If shape, type or codes are wrong.
+        """
+        return self.hamiltonian.energy_differences(self.hamiltonian.check_occupation(occupation))
+
+    def atoms(self, occupation: Any) -> Atoms | list[Atoms]:
+        """Return ase.Atoms of one configuration (n_sites,), or a list of them for (n, n_sites); sites in order."""
+        from alloygen.adapters.ase import to_atoms
+
+        tensor = torch.as_tensor(occupation)
+        batch = self.hamiltonian.check_occupation(tensor[None] if tensor.ndim == 1 else tensor)
+        structures = to_atoms(self.lattice, batch.cpu().numpy())
+        return structures[0] if tensor.ndim == 1 else structures
+
+    def occupation(self, atoms: Atoms | Sequence[Atoms]) -> Tensor:
+        """Return the codes (n_sites,) of one ase.Atoms, or (n, n_sites) of several; atoms in the order of the sites.
+
+        Raises
+        ------
+        SupercellError, SpeciesError
+            If the atoms do not fit the lattice.
+        """
+        from alloygen.adapters.ase import to_occupation
+
+        if isinstance(atoms, list | tuple):
+            return torch.from_numpy(np.array([to_occupation(self.lattice, a) for a in atoms]).reshape(-1, self.n_sites))
+        return torch.from_numpy(to_occupation(self.lattice, atoms))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the problem to a file (safetensors with a JSON header)."""
+        arrays, metadata = hamiltonian_to_record(self.hamiltonian)
+        write_file(path, "problem", arrays, {**metadata, "exchanges_atoms": self.exchanges_atoms})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Problem:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is missing, damaged or something else.
+        """
+        arrays, metadata = read_file(path, "problem")
+        try:
+            return cls(hamiltonian_from_record(arrays, metadata), bool(metadata["exchanges_atoms"]))
+        except KeyError as error:
+            raise CheckpointError(f"{os.fspath(path)!r} lacks {error}: save the problem again") from error
+
+
+def ising(*shape: int, coupling: float = 1.0, field: float = 0.0, lattice: str = "square") -> Problem:
+    """Return an Ising model on a periodic lattice, in units J = k_B = 1.
+
+    See :func:`alloygen.hamiltonian.ising.ising_hamiltonian`. Spins are the species "down" (code 0) and "up" (code 1).
+
+    Examples
+    --------
+    >>> ising(10, 10).n_sites
+    100
+    """
+    hamiltonian = ising_hamiltonian(*shape, coupling=coupling, field=field, lattice=lattice)
+    return Problem(hamiltonian, exchanges_atoms=False)

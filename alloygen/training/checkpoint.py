@@ -1,0 +1,110 @@
+"""Files: safetensors with a JSON header, written whole or not at all, checked when read. No pickle.
+
+The header's ``alloygen`` entry is a JSON object with the kind of file, its format version, a SHA-256 of the tensors
+and the metadata.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from alloygen.errors import CheckpointError
+
+Array = np.ndarray
+
+#: Version of the files that are written; older versions that are still read are listed with it.
+FORMAT = 1
+READABLE_FORMATS = (1,)
+
+
+def _digest(tensors: dict[str, Array]) -> str:
+    """SHA-256 of names, types, shapes and bytes of all tensors."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = np.ascontiguousarray(tensors[name])
+        total.update(f"{name} {tensor.dtype.str} {tensor.shape} ".encode())
+        total.update(tensor.tobytes())
+    return total.hexdigest()
+
+
+def write_file(path: str | os.PathLike[str], kind: str, tensors: dict[str, Array], metadata: dict[str, Any]) -> None:
+    """Write a file atomically: to a temporary name, synced to disk, then renamed.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder does not exist or cannot be written.
+    """
+    target = Path(path)
+    header = {"kind": kind, "format": FORMAT, "sha256": _digest(tensors), "metadata": metadata}
+    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    data = save(contiguous, metadata={"alloygen": json.dumps(header)})
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write {os.fspath(path)!r} ({error.strerror}): create the folder {os.fspath(target.parent)!r} first"
+        ) from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, target)
+    except BaseException as error:
+        Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise CheckpointError(f"cannot write {os.fspath(path)!r} ({error.strerror})") from error
+        raise
+
+
+def read_file(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Read a file of one kind: (tensors, metadata).
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, truncated, corrupted, of another kind or version, or not alloygen's.
+    """
+    name = os.fspath(path)
+    wanted = f"expected an alloygen {kind} file"
+    if not Path(path).is_file():
+        raise CheckpointError(f"{name!r} is not a file: {wanted}, written by .save(path)")
+    try:
+        with safe_open(name, framework="numpy") as file:
+            header = (file.metadata() or {}).get("alloygen")
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{name!r} cannot be read ({error}): it is truncated, corrupted or no safetensors file; {wanted}, so save or "
+            "copy it again"
+        ) from error
+    if header is None:
+        raise CheckpointError(
+            f"{name!r} is a safetensors file of another program: {wanted}, written by .save(path)"
+        )
+    try:
+        record = json.loads(header)
+        found, version, digest, metadata = (record[k] for k in ("kind", "format", "sha256", "metadata"))
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"the header of {name!r} is damaged ({error}): {wanted}, so save it again") from error
+    if version not in READABLE_FORMATS:
+        raise CheckpointError(
+            f"{name!r} has format version {version}: this alloygen reads {READABLE_FORMATS}; upgrade alloygen",
+            version=version,
+        )
+    if found != kind:
+        raise CheckpointError(f"{name!r} holds a {found}: {wanted}", kind=found)
+    if digest != _digest(tensors):
+        raise CheckpointError(f"the data of {name!r} do not match their checksum: copy or save the file again")
+    return tensors, metadata

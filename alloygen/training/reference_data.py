@@ -1,0 +1,195 @@
+r"""Reference samples for training and for the reverse bound: where to sample, and how to keep them.
+
+A replica-exchange run covers the window of conditions on a grid. Chemical-potential windows that the user leaves out
+are chosen so that every composition occurs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alloygen.errors import WindowError
+from alloygen.hamiltonian import ClusterHamiltonian
+from alloygen.hamiltonian.conditions import Conditions, ConditionWindow, reference_species
+from alloygen.reference.monte_carlo import MetropolisSampler
+from alloygen.reference.replica_exchange import ConditionGrid, ReferenceSamples, replica_exchange
+
+Array = np.ndarray
+
+#: Grid points along the temperature axis, and along one, two or more chemical potentials, to begin with.
+N_TEMPERATURES = 20
+N_CHEMICAL_POTENTIALS = {1: 11, 2: 7}
+#: The grid reaches beyond the window by this fraction, so that its edges are interior points of the training data.
+MARGIN = 0.03
+#: Swaps between neighbours that are accepted less often than this call for a finer grid.
+MIN_SWAP_ACCEPTANCE = 0.1
+#: Rounds of refinement, and the most conditions a grid may have.
+MAX_REFINEMENTS, MAX_CONDITIONS = 4, 2000
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceData:
+    """Samples of a grid of conditions, flattened for look-up.
+
+    Attributes
+    ----------
+    temperature, chemical_potentials
+        Of each condition, shapes (n_conditions,) and (n_conditions, n_species).
+    occupation
+        int8, shape (n_conditions, n_samples, n_sites).
+    energy, counts
+        Shapes (n_conditions, n_samples) and (n_conditions, n_samples, n_species).
+    """
+
+    temperature: Array
+    chemical_potentials: Array
+    occupation: Array
+    energy: Array
+    counts: Array
+
+    @classmethod
+    def from_samples(cls, samples: ReferenceSamples, window: ConditionWindow) -> ReferenceData:
+        """Keep the conditions in (or at the margin of) the window; hotter ones only served the exchange."""
+        temperature, mu = samples.grid.flat()
+        keep = temperature <= window.temperatures[1] * (1 + 1.5 * MARGIN)
+        return cls(
+            temperature[keep], mu[keep], samples.occupation[keep], samples.energy[keep], samples.counts[keep]
+        )
+
+    def split(self, n_held_out: int) -> tuple[ReferenceData, ReferenceData]:
+        """Split evenly spaced samples off: (training, held out)."""
+        n_samples = self.occupation.shape[1]
+        chosen = np.linspace(0, n_samples - 1, min(n_held_out, n_samples // 2)).round().astype(int)
+        rest = np.setdiff1d(np.arange(n_samples), chosen)
+        return self._take(rest), self._take(chosen)
+
+    def _take(self, index: Array) -> ReferenceData:
+        return ReferenceData(
+            self.temperature,
+            self.chemical_potentials,
+            self.occupation[:, index],
+            self.energy[:, index],
+            self.counts[:, index],
+        )
+
+    def batch(
+        self, hamiltonian: ClusterHamiltonian, n: int, generator: np.random.Generator
+    ) -> tuple[Tensor, Conditions]:
+        """Draw n (occupation, condition) pairs, conditions and samples uniformly."""
+        condition = generator.integers(len(self.temperature), size=n)
+        sample = generator.integers(self.occupation.shape[1], size=n)
+        occupation = torch.from_numpy(self.occupation[condition, sample].astype(np.int64))
+        return occupation, Conditions.of(
+            hamiltonian.units, self.temperature[condition], self.chemical_potentials[condition]
+        )
+
+
+def sample_reference(
+    hamiltonian: ClusterHamiltonian,
+    window: ConditionWindow,
+    *,
+    n_samples: int = 1000,
+    seed: int = 0,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[ReferenceData, ReferenceSamples]:
+    """Run replica exchange over the window; return the samples to train on and the whole run.
+
+    The grid starts with 20 temperatures (and more above the window if that is needed to forget the start) and is
+    refined along every axis on which neighbours rarely swap.
+    """
+    shape = [N_TEMPERATURES] + [N_CHEMICAL_POTENTIALS.get(len(window.chemical_potentials), 5)] * len(
+        window.chemical_potentials
+    )
+    hottest = max(window.temperatures[1], _mixing_temperature(hamiltonian))
+    for attempt in range(MAX_REFINEMENTS):
+        grid = _grid(hamiltonian, window, shape, hottest)
+        pilot = replica_exchange(hamiltonian, grid, n_samples=40, sweeps_per_sample=2, seed=seed + attempt)
+        rare = [bool(np.nanpercentile(axis, 5) < MIN_SWAP_ACCEPTANCE) for axis in pilot.swap_acceptance]
+        finer = [round(1.4 * size) if low else size for size, low in zip(shape, rare, strict=True)]
+        if not any(rare) or np.prod(finer) > MAX_CONDITIONS:
+            break
+        shape = finer
+    samples = replica_exchange(
+        hamiltonian, grid, n_samples=n_samples, seed=seed + MAX_REFINEMENTS, progress=progress
+    )
+    return ReferenceData.from_samples(samples, window), samples
+
+
+def _grid(
+    hamiltonian: ClusterHamiltonian, window: ConditionWindow, shape: list[int], hottest: float
+) -> ConditionGrid:
+    low, high = window.temperatures
+    temperatures = np.geomspace(low * (1 - MARGIN), high * (1 + MARGIN), shape[0])
+    if hottest > temperatures[-1]:
+        step = temperatures[-1] / temperatures[-2]
+        extra = int(np.ceil(np.log(hottest / temperatures[-1]) / np.log(step)))
+        # Beyond the window, steps may grow: the heat capacity falls as 1/T^2.
+        n_extra = min(extra, 2 + int(np.ceil(np.sqrt(shape[0]))))
+        temperatures = np.append(temperatures, np.geomspace(temperatures[-1], hottest, n_extra + 1)[1:])
+    lattice = hamiltonian.lattice
+    names = sorted(window.chemical_potentials)
+    axes = []
+    for name, size in zip(names, shape[1:], strict=True):
+        bottom, top = window.chemical_potentials[name]
+        slack = MARGIN * (top - bottom)
+        axes.append(np.linspace(bottom - slack, top + slack, size))
+    points = np.array([lattice.chemical_potential_vector(dict(zip(names, p, strict=True))) for p in product(*axes)])
+    return ConditionGrid(temperatures, points, tuple(shape[1:]))
+
+
+def _mixing_temperature(hamiltonian: ClusterHamiltonian) -> float:
+    """Temperature at which a typical single-site change costs 1.5 k_B T: hot enough to forget any start."""
+    return hamiltonian.change_scale / (1.5 * hamiltonian.units.boltzmann_constant)
+
+
+def default_chemical_potentials(
+    hamiltonian: ClusterHamiltonian, temperatures: tuple[float, float], seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """Choose windows in which every composition occurs.
+
+    At the highest temperature, each species' chemical potential is moved away from the others' until its mean number
+    of atoms is within half an atom (or half a percent) of none, and of all that its sites can hold.
+
+    Raises
+    ------
+    WindowError
+        If no window of finite width does it (species that cannot be exchanged).
+    """
+    lattice = hamiltonian.lattice
+    reference = reference_species(lattice)
+    beta = hamiltonian.units.beta(temperatures[1])
+    windows = {}
+    for index, name in enumerate(lattice.species):
+        if reference[index] == index or name not in lattice.variable_species:
+            continue
+        able = (lattice.species_codes[lattice.active_sites] == index).any(axis=1)
+        slack = max(0.5, 0.005 * able.sum())
+        fixed = int((lattice.species_codes[np.flatnonzero(lattice.n_allowed == 1), 0] == index).sum())
+        bounds = []
+        for sign, target in ((-1, fixed + slack), (1, fixed + able.sum() - slack)):
+            scale = hamiltonian.change_scale + 1.0 / beta
+            ladder = sign * scale * np.linspace(0, 12, 49)
+            mu = np.zeros((len(ladder), len(lattice.species)))
+            mu[:, index] = ladder
+            sampler = MetropolisSampler(hamiltonian, np.full(len(ladder), beta), mu, seed)
+            sampler.sweep(50)
+            mean = np.zeros(len(ladder))
+            for _ in range(100):
+                sampler.sweep(2)
+                mean += sampler.counts[:, index] / 100
+            reached = np.flatnonzero(sign * (mean - target) >= 0)
+            if not len(reached):
+                raise WindowError(
+                    f"no chemical potential of {name} up to {ladder[-1]:.3g} {hamiltonian.units.energy} covers its "
+                    f"compositions: pass chemical_potentials={{{name!r}: (low, high)}} yourself"
+                )
+            bounds.append(float(ladder[reached[0]]))
+        digits = 2 - int(np.floor(np.log10(max(abs(b) for b in bounds))))
+        windows[name] = (round(bounds[0], digits), round(bounds[1], digits))
+    return windows
