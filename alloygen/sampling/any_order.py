@@ -14,7 +14,7 @@ from alloygen.models import AnyOrderModel, Decoder
 from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
 
 #: Draws that share a site order, and draws of one pass.
-GROUP = 512
+GROUP = 2048
 
 
 @dataclass(frozen=True, eq=False)

@@ -282,7 +282,7 @@ class Trainer:
         for index in range(9):
             draws = draw(
                 self.average, conditions[index : index + 1], n, orders=self.orders, kind=kind,
-                seed=int(generator.integers(2**31)), group=max(32, n // 4),
+                seed=int(generator.integers(2**31)), group=-(-n // 2),
             )  # fmt: skip
             scores.append(effective_sample_size(draws.log_weights.cpu().numpy()) / n)
         return float(np.median(scores))

@@ -1,0 +1,53 @@
+# Everything runs in .venv, which 'make install' builds once and rebuilds when its inputs change.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install demo test lint types imports docs bench clean
+
+help:
+	@echo "make install   set up .venv (icet compiles for about two minutes, once)"
+	@echo "make demo      train on Cu-Au 2x2x4, compare free energies with the exact ones, draw a plot"
+	@echo "make test      run the whole test suite"
+	@echo "make lint      ruff and codespell;  make types: mypy;  make imports: layer contracts"
+	@echo "make docs      build the documentation into docs/_build/html"
+	@echo "make bench     run the benchmarks whose numbers the README quotes"
+
+install: $(STAMP)
+
+# torch first: with it in place, nothing else pulls another build of it. The stamp is written last, so an
+# interrupted installation starts over.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,docs]"
+	touch $@
+
+demo: install
+	$(BIN)/python examples/cuau_2x2x4.py
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+
+types: install
+	$(BIN)/mypy
+
+imports: install
+	$(BIN)/lint-imports
+
+docs: install
+	$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
+
+bench: install
+	$(BIN)/python tests/benchmarks/energies.py
+	$(BIN)/python tests/benchmarks/sampling.py
+	$(BIN)/python tests/benchmarks/free_energies.py
+
+clean:
+	rm -rf $(VENV) docs/_build build dist .mypy_cache .ruff_cache .pytest_cache
