@@ -33,7 +33,7 @@ class Estimate:
     n_samples, effective_sample_size
         Draws made, and how many independent ones with equal weights they are worth.
     pareto_k
-        Shape of the weights' tail; errors are usable below 0.7.
+        Shape of the weights' tail. Above 0.7 the error includes what the tail may hide beyond the largest draw.
     reliable, reason
         Verdict, and what it rests on.
     estimator

@@ -361,12 +361,7 @@ def fit(
 
         data, samples = sample_reference(hamiltonian, window, seed=seed, progress=report)
         kept, held_out = data.split(N_HELD_OUT)
-        torch_state = torch.random.get_rng_state()
-        try:
-            torch.manual_seed(seed)
-            network = AnyOrderModel(hamiltonian, window, model).to(place)
-        finally:
-            torch.random.set_rng_state(torch_state)
+        network = AnyOrderModel(hamiltonian, window, model, seed).to(place)
         trainer = Trainer(network, kept, training or TrainingConfig(), seed)
         remaining = allowed
         if allowed.seconds is not None:

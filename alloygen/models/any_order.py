@@ -88,10 +88,16 @@ class AnyOrderModel(nn.Module):
         The conditions that the network's inputs are scaled to.
     config
         Size of the network.
+    seed
+        Seed of the initial weights; torch's global generator is left alone.
     """
 
     def __init__(
-        self, hamiltonian: ClusterHamiltonian, window: ConditionWindow, config: ModelConfig | None = None
+        self,
+        hamiltonian: ClusterHamiltonian,
+        window: ConditionWindow,
+        config: ModelConfig | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.hamiltonian, self.window, self.config = hamiltonian, window, config or ModelConfig()
@@ -106,15 +112,17 @@ class AnyOrderModel(nn.Module):
         self._constant("species_codes", codes.clamp_min(0))
         self._constant("allowed", codes >= 0)
         self.no_site = orbits.n_orbits
-        self.network = CausalTransformer(
-            n_inputs=self.n_species + self.n_classes + 2 * self.max_species + 2,
-            n_outputs=self.max_species + 1,
-            n_condition=window.n_inputs,
-            n_orbits=orbits.n_orbits,
-            width=self.config.width,
-            depth=self.config.depth,
-            heads=self.config.heads,
-        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = CausalTransformer(
+                n_inputs=self.n_species + self.n_classes + 2 * self.max_species + 2,
+                n_outputs=self.max_species + 1,
+                n_condition=window.n_inputs,
+                n_orbits=orbits.n_orbits,
+                width=self.config.width,
+                depth=self.config.depth,
+                heads=self.config.heads,
+            )
 
     def _constant(self, name: str, value: Tensor) -> None:
         self.register_buffer(name, value, persistent=False)

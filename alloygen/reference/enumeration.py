@@ -106,7 +106,7 @@ def _moments(energy, composition, lowest, beta, sums):  # type: ignore[no-untype
 
 @dataclass(frozen=True, eq=False)
 class Enumeration:
-    """Energies and compositions of every configuration; build it with :func:`enumerate_configurations`."""
+    """Energies and composition labels of every configuration; build it with :func:`enumerate_configurations`."""
 
     hamiltonian: ClusterHamiltonian
     energies: Array
@@ -138,9 +138,12 @@ class Enumeration:
                 chosen = slice(low, low + _BLOCK)
                 _moments(self.energies[chosen], self.composition[chosen], lowest, beta, part)
                 sums += part
+            # Labels of compositions that no configuration has (more atoms than sites) are left out.
+            used = np.isfinite(lowest)
+            lowest, sums = lowest[used], sums[used]
             excess, square = sums[:, 1] / sums[:, 0], sums[:, 2] / sums[:, 0]
             self._cache[beta] = CanonicalPartition(
-                self.counts,
+                self.counts[used],
                 np.log(sums[:, 0]) - beta * lowest,
                 lowest + excess,
                 lowest**2 + 2 * lowest * excess + square,

@@ -100,12 +100,28 @@ def _fit_pareto(excess: Array) -> float:
     n_grid = 30 + int(math.sqrt(n))
     quartile = excess[int(n / 4 + 0.5) - 1]
     theta = 1 / excess[-1] + (1 - np.sqrt(n_grid / (np.arange(1, n_grid + 1) - 0.5))) / (3 * quartile)
+    theta = theta[np.abs(theta * excess[-1]) > 1e-9]  # at 0 the likelihood is 0 / 0
     shape = np.log1p(-theta[:, None] * excess).mean(axis=1)
     likelihood = n * (np.log(-theta / shape) - shape - 1)
     weight = np.exp(likelihood - logsumexp(likelihood))
     best = float(weight @ theta)
     k = float(np.log1p(-best * excess).mean())
     return (n * k + 5.0) / (n + 10.0)
+
+
+def unseen_weight(log_weights: Array, shape: float) -> float:
+    """Return the expected weight beyond the largest draw, relative to the total, of a Pareto tail of that shape.
+
+    A generalised Pareto tail that is exceeded once in n draws has the mean excess w_max k / (1 - k) there, so its
+    missing part is about w_max k / (1 - k) in a total of sum w. Zero for tails that are not heavy (k below 0.7), and
+    infinite for k of at least 1, whose mean does not exist.
+    """
+    if shape <= PARETO_LIMIT:
+        return 0.0
+    if shape >= 1:
+        return math.inf
+    largest = float(np.exp(np.max(log_weights) - logsumexp(log_weights)))
+    return largest * shape / (1 - shape)
 
 
 def self_normalised_mean(log_weights: Array, values: Array) -> tuple[float, float]:

@@ -2,7 +2,7 @@ r"""Free energies from a model's own draws, checked against reference samples.
 
 With log w = -beta (E - mu.N) - log q(s | sigma) of draws from q, for any distribution of site orders sigma:
 
-- E_q[w] = Xi exactly (importance sampling; error by bootstrap);
+- E_q[w] = Xi exactly (importance sampling; error by bootstrap, with what a heavy tail may hide in quadrature);
 - Phi <= -k_B T E_q[log w] (variational);
 - Phi >= -k_B T E_p[log w] over samples of the target p (reverse bound).
 
@@ -26,13 +26,13 @@ from alloygen.models import AnyOrderModel
 from alloygen.sampling.any_order import Draws, draw, log_boltzmann, species_counts
 from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
 from alloygen.sampling.weights import (
-    PARETO_LIMIT,
     ROUNDING,
     bootstrap_error,
     effective_sample_size,
     log_mean,
     pareto_k,
     self_normalised_mean,
+    unseen_weight,
 )
 from alloygen.training.reference_data import ReferenceData
 
@@ -42,6 +42,8 @@ Array = np.ndarray
 MIN_EFFECTIVE_SAMPLES = 50
 #: The reference's mean log w may exceed the draws' prediction by this many standard errors, and by this much, in nats.
 MAX_DISCREPANCY = (4.0, 0.25)
+#: Largest part of the partition function that may lie in a heavy tail beyond the largest weight.
+MAX_UNSEEN_WEIGHT = 0.02
 #: Site orders that a set of reference samples is spread over.
 N_REFERENCE_ORDERS = 8
 
@@ -146,12 +148,13 @@ def importance_sampling(
     draws = draw(model, conditions, n_samples, orders=orders, kind=kind, seed=seed)
     log_weights = draws.log_weights.cpu().numpy()
     value = log_mean(log_weights)
-    error = math.hypot(bootstrap_error(log_weights, generator), ROUNDING * model.n_active)
+    effective, shape = effective_sample_size(log_weights), pareto_k(log_weights)
+    unseen = unseen_weight(log_weights, shape)
+    error = math.hypot(bootstrap_error(log_weights, generator), ROUNDING * model.n_active, min(unseen, 1.0))
     reverse = reverse_bound(model, reference, conditions, orders, kind, generator)
     variational = float(log_weights.mean())
     variational_error = float(log_weights.std(ddof=1) / math.sqrt(n_samples))
-    effective, shape = effective_sample_size(log_weights), pareto_k(log_weights)
-    problems = _problems(log_weights, value, error, effective, shape, reverse)
+    problems = _problems(log_weights, value, error, effective, unseen, reverse)
     units = model.hamiltonian.units
     scale = 1.0 / float(conditions.beta[0])
     lattice = model.hamiltonian.lattice
@@ -177,7 +180,7 @@ def importance_sampling(
 
 
 def _problems(
-    log_weights: Array, value: float, error: float, effective: float, shape: float, reverse: ReverseBound
+    log_weights: Array, value: float, error: float, effective: float, unseen: float, reverse: ReverseBound
 ) -> list[str]:
     """Reasons not to trust an estimate; none if all checks pass."""
     found = []
@@ -186,8 +189,11 @@ def _problems(
             f"only {effective:.0f} effective draws of {len(log_weights)} (expected {MIN_EFFECTIVE_SAMPLES}): draw more or "
             "train longer"
         )
-    if shape > PARETO_LIMIT:
-        found.append(f"the weights are heavy-tailed (Pareto k {shape:.2f} above {PARETO_LIMIT}): train longer")
+    if unseen > MAX_UNSEEN_WEIGHT:
+        found.append(
+            f"the weights are heavy-tailed: {min(unseen, 1):.0%} of the partition function may lie beyond the largest "
+            "draw; draw more or train longer"
+        )
     # What the draws say that E_p[log w] is, against what the reference samples say.
     predicted, predicted_error = self_normalised_mean(log_weights, log_weights)
     sigmas, nats = MAX_DISCREPANCY

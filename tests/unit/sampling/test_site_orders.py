@@ -1,0 +1,34 @@
+"""Site orders are permutations, and their distributions respect the space group."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import chisquare
+
+from alloygen.lattice import Lattice, prototype
+from alloygen.sampling.site_orders import SITE_ORDERS, SiteOrders
+
+
+@pytest.mark.parametrize("kind", SITE_ORDERS)
+def test_orders_hold_every_active_site_once(kind: str) -> None:
+    lattice = Lattice.from_matrix(
+        np.diag([2.0, 3.0, 4.0]), [[0, 0, 0], [0.5, 0.5, 0.5]], [("A", "B"), ("C",)], np.diag([3, 2, 2])
+    )
+    orders = SiteOrders(lattice).draw(kind, 20, np.random.default_rng(0)).numpy()
+    assert (np.sort(orders, axis=1) == lattice.active_sites).all()
+
+
+@pytest.mark.parametrize("kind", SITE_ORDERS)
+def test_every_site_comes_first_equally_often(kind: str) -> None:
+    """Chi-square at level 1e-3, fixed seed."""
+    orders = SiteOrders(prototype("square", (4, 4), ("a", "b"))).draw(kind, 4000, np.random.default_rng(1)).numpy()
+    assert chisquare(np.bincount(orders[:, 0], minlength=16)).pvalue > 1e-3
+
+
+def test_sweeps_decide_neighbours_one_after_another() -> None:
+    lattice = prototype("square", (6, 6), ("a", "b"))
+    orders = SiteOrders(lattice).draw("sweep", 10, np.random.default_rng(2)).numpy()
+    step = lattice.positions[orders[:, 1]] - lattice.positions[orders[:, 0]]
+    wrapped = np.minimum(np.abs(step), 6 - np.abs(step))
+    np.testing.assert_allclose(np.linalg.norm(wrapped[:, :2], axis=1), 1.0, atol=1e-9)
