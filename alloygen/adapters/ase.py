@@ -6,13 +6,18 @@ Chemical species become symbols ("X" is a vacancy). The states of a spin model b
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import ase.io
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from alloygen.errors import SpeciesError, SupercellError
+from alloygen.errors import AlloygenError, SpeciesError, SupercellError
 from alloygen.hamiltonian.ising import SPINS
 from alloygen.lattice import Lattice
 
@@ -81,3 +86,45 @@ def to_occupation(lattice: Lattice, atoms: Any) -> Array:
     return codes
 
 
+def read_structure(path: str | os.PathLike[str]) -> Atoms:
+    """Read one structure from any file that ASE reads (of several, the last).
+
+    Raises
+    ------
+    SupercellError
+        If the file is missing, or ASE cannot read a structure from it.
+    """
+    name = os.fspath(path)
+    if not Path(path).is_file():
+        raise SupercellError(f"{name!r} is not a file: expected a structure file that ASE reads, such as a POSCAR or CIF")
+    try:
+        atoms = ase.io.read(name)
+    except Exception as error:  # every format has its own
+        raise SupercellError(
+            f"cannot read {name!r} as a structure ({type(error).__name__}: {error}): expected a file that ASE reads, such "
+            "as a POSCAR, CIF or extended XYZ file"
+        ) from error
+    assert isinstance(atoms, Atoms)
+    return atoms
+
+
+def write_structures(path: str | os.PathLike[str], structures: Sequence[Atoms]) -> None:
+    """Write structures with their ``info`` to one extended XYZ file, whole or not at all.
+
+    Raises
+    ------
+    AlloygenError
+        If the name does not end in .extxyz or .xyz, or the file cannot be written.
+    """
+    target, name = Path(path), os.fspath(path)
+    if target.suffix not in (".extxyz", ".xyz"):
+        raise AlloygenError(f"cannot write structures to {name!r}: expected a name that ends in .extxyz or .xyz")
+    try:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+            temporary = Path(folder, target.name)
+            ase.io.write(temporary, list(structures), format="extxyz")
+            os.replace(temporary, target)
+    except OSError as error:
+        raise AlloygenError(
+            f"cannot write {name!r} ({error.strerror}): choose a file in a folder that exists and is writable"
+        ) from error

@@ -304,15 +304,14 @@ class Decoder:
         base = model.base_logits(fields, site[None], self.conditions)
         decided = torch.full((1,), k, device=model.device)
         inputs = model.token_inputs(site[None], self.previous[:, None], base, self.conditions, decided)
-        outputs = model.network.step(
-            inputs[:, 0],
-            self.condition,
-            self.modulations,
-            self.target[k, : k + 1],
-            self.known[k, : k + 1],
-            self.cache,
-        )
+        outputs = self.advance(inputs[:, 0])
         return (base[:, 0] + outputs[:, :-1]).log_softmax(dim=-1)
+
+    def advance(self, inputs: Tensor) -> Tensor:
+        """Network outputs (n, n_outputs) of the next token from its inputs (n, n_inputs)."""
+        seen = slice(0, self.cache.length + 1)
+        target, known = self.target[self.cache.length, seen], self.known[self.cache.length, seen]
+        return self.model.network.step(inputs, self.condition, self.modulations, target, known, self.cache)
 
     def decide(self, code: Tensor) -> None:
         """Set the species (n,) of the site that ``logits`` was about."""
