@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from alloygen.errors import AlloygenError, BudgetError, CheckpointError, LatticeError, OccupationError
 from alloygen.estimate import Estimate
@@ -199,7 +198,9 @@ class FittedModel:
         conditions = self._conditions(temperature, chemical_potentials)
         partial = torch.as_tensor(occupation)
         if partial.is_floating_point():
-            raise OccupationError(f"occupation has type {partial.dtype}: expected integer codes, -1 for undecided sites")
+            raise OccupationError(
+                f"occupation has type {partial.dtype}: expected integer codes, -1 for undecided sites"
+            )
         single = partial.ndim == 1
         partial = partial[None] if single else partial
         lattice = self.problem.lattice

@@ -85,6 +85,4 @@ def unit_system(name: Any) -> UnitSystem:
     try:
         return UNIT_SYSTEMS[name]
     except (KeyError, TypeError):
-        raise AlloygenError(
-            f"unknown unit system {name!r}: expected one of {sorted(UNIT_SYSTEMS)}"
-        ) from None
+        raise AlloygenError(f"unknown unit system {name!r}: expected one of {sorted(UNIT_SYSTEMS)}") from None

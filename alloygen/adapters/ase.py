@@ -96,7 +96,9 @@ def read_structure(path: str | os.PathLike[str]) -> Atoms:
     """
     name = os.fspath(path)
     if not Path(path).is_file():
-        raise SupercellError(f"{name!r} is not a file: expected a structure file that ASE reads, such as a POSCAR or CIF")
+        raise SupercellError(
+            f"{name!r} is not a file: expected a structure file that ASE reads, such as a POSCAR or CIF"
+        )
     try:
         atoms = ase.io.read(name)
     except Exception as error:  # every format has its own

@@ -215,9 +215,7 @@ class ClusterHamiltonian:
             energy = (padded[:, monomials].prod(dim=-1) @ coefficients).sum()
             return torch.autograd.grad(energy, leaf)[0]
 
-    def energy_differences(
-        self, occupation: Int64[Tensor, "n n_sites"]
-    ) -> Float64[Tensor, "n n_sites max_species"]:
+    def energy_differences(self, occupation: Int64[Tensor, "n n_sites"]) -> Float64[Tensor, "n n_sites max_species"]:
         """Energy change E(site i <- species a) - E for every single-site change; NaN where a is not allowed."""
         derivative = self.derivatives(self.features(occupation))
         difference = self.site_fields(derivative)
@@ -234,19 +232,15 @@ class ClusterHamiltonian:
         change = change[(change != 0) & ~change.isnan()]
         return float(change.square().mean().sqrt()) if len(change) else 1.0
 
-    def site_fields(
-        self, derivative: Float64[Tensor, "n n_features"]
-    ) -> Float64[Tensor, "n n_sites max_species"]:
+    def site_fields(self, derivative: Float64[Tensor, "n n_features"]) -> Float64[Tensor, "n n_sites max_species"]:
         """Energy of each species on each site in the field of the derivatives; NaN where it is not allowed."""
         device = derivative.device
         table = torch.as_tensor(self.point_table, device=device)
-        n_sites, width, n_functions = table.shape
+        _, width, n_functions = table.shape
         index = torch.as_tensor(self.feature_start[:-1], device=device)[:, None] + torch.arange(
             n_functions, device=device
         )
-        present = torch.as_tensor(
-            np.arange(n_functions) < (self.lattice.n_allowed - 1)[:, None], device=device
-        )
+        present = torch.as_tensor(np.arange(n_functions) < (self.lattice.n_allowed - 1)[:, None], device=device)
         padded = torch.nn.functional.pad(derivative, (0, 1))
         gathered = padded[:, torch.where(present, index, self.n_features)]
         fields = torch.einsum("nif,isf->nis", gathered, table)
@@ -296,9 +290,7 @@ class ClusterHamiltonian:
         if features.device.type == "cpu":
             # Padding sits at the end of every row, and dropping one entry keeps it there.
             out = np.zeros(features.shape)
-            kernels.prefix_derivatives(
-                features.contiguous().numpy(), last, others, self.polynomial.coefficients, out
-            )
+            kernels.prefix_derivatives(features.contiguous().numpy(), last, others, self.polynomial.coefficients, out)
             derivative = torch.from_numpy(out)
         else:
             device = features.device

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -25,7 +25,7 @@ Array = np.ndarray
 NEGLIGIBLE = 1e-14
 
 
-@lru_cache(maxsize=None)
+@cache
 def point_functions(n_species: int) -> Array:
     """Return the point functions phi_m(s), shape (n_species, n_species): column 0 is 1.
 

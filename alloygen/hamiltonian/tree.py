@@ -40,18 +40,18 @@ class PrefixTree:
             block = np.unique(block, axis=0)
             prefixes.append(block)
             depths.append(np.full(len(block), depth))
-        nodes, depth = np.concatenate(prefixes), np.concatenate(depths)
+        nodes, length = np.concatenate(prefixes), np.concatenate(depths)
         # Pre-order is lexicographic order (padding -1 sorts a node before its children); its reverse is what we need.
         pre = np.lexsort(nodes.T[::-1])
-        nodes, depth = nodes[pre], depth[pre]
+        nodes, length = nodes[pre], length[pre]
         coefficient = np.zeros(len(nodes))
         if len(nodes):
             index = {row.tobytes(): number for number, row in enumerate(nodes)}
             places = [index[row.tobytes()] for row in np.ascontiguousarray(rows)]
             coefficient[places] = polynomial.coefficients
-        leaf = np.append(depth[1:] <= depth[:-1], True)[: len(depth)]
-        feature = nodes[np.arange(len(nodes)), depth - 1]
-        return cls(depth[::-1].copy(), feature[::-1].copy(), leaf[::-1].copy(), coefficient[::-1].copy())
+        leaf = np.append(length[1:] <= length[:-1], True)[: len(length)]
+        feature = nodes[np.arange(len(nodes)), length - 1]
+        return cls(length[::-1].copy(), feature[::-1].copy(), leaf[::-1].copy(), coefficient[::-1].copy())
 
 
 def group_by_feature(polynomial: Polynomial, n_features: int) -> tuple[Array, Array, Array]:

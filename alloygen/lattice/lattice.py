@@ -130,9 +130,7 @@ class Lattice:
         matrix = np.array(supercell_matrix, dtype=np.int64).reshape(3, 3)
         adjugate, determinant = _integer_inverse(matrix)
         if determinant == 0:
-            raise LatticeError(
-                f"supercell matrix {matrix.tolist()} is singular: expected a determinant other than 0"
-            )
+            raise LatticeError(f"supercell matrix {matrix.tolist()} is singular: expected a determinant other than 0")
         corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) @ matrix
         grid = np.stack(
             np.meshgrid(
@@ -223,7 +221,7 @@ class Lattice:
                     f"chemical_potentials={{{self.variable_species[-1]!r}: 0.1}}",
                     species=name,
                 )
-            number = float(value) if np.isscalar(value) else np.nan
+            number = float(value) if isinstance(value, (int, float, np.number)) else np.nan
             if not np.isfinite(number):
                 raise ChemicalPotentialError(
                     f"chemical potential of {name} = {value!r}: expected one finite number",

@@ -33,7 +33,7 @@ class Prototype:
         return found
 
 
-_H = 3**0.5 / 2
+_H, _B = 3**0.5 / 2, 3**-0.5
 #: Distance between planes of a two-dimensional lattice: only keeps the third axis distinct for spglib.
 _GAP = 3.7
 
@@ -41,15 +41,11 @@ PROTOTYPES: dict[str, Prototype] = {
     "chain": Prototype(((1, 0, 0), (0, _GAP, 0), (0, 0, 1.3 * _GAP)), ((0, 0, 0),), 1),
     "square": Prototype(((1, 0, 0), (0, 1, 0), (0, 0, _GAP)), ((0, 0, 0),), 2),
     "triangular": Prototype(((1, 0, 0), (0.5, _H, 0), (0, 0, _GAP)), ((0, 0, 0),), 2),
-    "honeycomb": Prototype(
-        ((2 * _H, 0, 0), (_H, 1.5, 0), (0, 0, _GAP)), ((0, 0, 0), (1 / 3, 1 / 3, 0)), 2
-    ),
+    "honeycomb": Prototype(((2 * _H, 0, 0), (_H, 1.5, 0), (0, 0, _GAP)), ((0, 0, 0), (1 / 3, 1 / 3, 0)), 2),
     "cubic": Prototype(((1, 0, 0), (0, 1, 0), (0, 0, 1)), ((0, 0, 0),), 3),
-    "fcc": Prototype(
-        ((0, 0.5**0.5, 0.5**0.5), (0.5**0.5, 0, 0.5**0.5), (0.5**0.5, 0.5**0.5, 0)), ((0, 0, 0),), 3
-    ),
+    "fcc": Prototype(((0, 0.5**0.5, 0.5**0.5), (0.5**0.5, 0, 0.5**0.5), (0.5**0.5, 0.5**0.5, 0)), ((0, 0, 0),), 3),
     "bcc": Prototype(
-        tuple(tuple(s / 3**0.5 for s in row) for row in ((-1, 1, 1), (1, -1, 1), (1, 1, -1))),  # type: ignore[arg-type]
+        ((-_B, _B, _B), (_B, -_B, _B), (_B, _B, -_B)),
         ((0, 0, 0),),
         3,
     ),

@@ -209,9 +209,7 @@ class AnyOrderModel(nn.Module):
             [self.hamiltonian.prefix_fields(o, order) for o, order in zip(batch, site_orders, strict=True)]
         )  # (G, n, L, S)
         codes = batch.gather(2, site_orders[:, None, :].expand(groups, n, length))  # (G, n, L)
-        grouped = Conditions(
-            conditions.beta.view(groups, n), conditions.chemical_potentials.view(groups, n, -1)
-        )
+        grouped = Conditions(conditions.beta.view(groups, n), conditions.chemical_potentials.view(groups, n, -1))
         site = site_orders[:, None, :]
         base = self.base_logits(fields, site, grouped)
         species = self.species_codes[site].expand(groups, n, length, -1).gather(3, codes[..., None])[..., 0]

@@ -66,9 +66,7 @@ class Block(nn.Module):
         h = _norm(x) * (1 + scale_2) + shift_2
         return x + self.contract(functional.gelu(self.expand(h), approximate="tanh"))
 
-    def step(
-        self, x: Tensor, modulation: list[Tensor], bias: Tensor, cache: KeyValueCache, index: int
-    ) -> Tensor:
+    def step(self, x: Tensor, modulation: list[Tensor], bias: Tensor, cache: KeyValueCache, index: int) -> Tensor:
         """One token: x (n, D), modulation 4 x (n or 1, D), bias (H, K) over the K tokens so far, this one included."""
         n, width = x.shape
         scale, shift, scale_2, shift_2 = modulation
@@ -124,8 +122,8 @@ class CausalTransformer(nn.Module):
         c = self.condition(condition)
         x = self.embed(inputs) + c.unsqueeze(2)
         for block in self.blocks:
-            bias = block.attention_bias(target, known).masked_fill(future, -torch.inf)
-            x = block(x, block.modulation(c), bias)
+            bias = block.attention_bias(target, known).masked_fill(future, -torch.inf)  # type: ignore[operator]
+            x = block(x, block.modulation(c), bias)  # type: ignore[operator]
         return self.out(_norm(x))
 
     def start(self, n: int, length: int, condition: Tensor) -> tuple[KeyValueCache, Tensor, list[list[Tensor]]]:

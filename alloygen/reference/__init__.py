@@ -1,0 +1,1 @@
+"""Classical references: exact sums, transfer matrices, Monte Carlo and replica exchange."""

@@ -200,8 +200,13 @@ def _run(
     # Energies are sums of many increments: replace them by exact ones.
     import torch
 
-    energy = hamiltonian.energy(torch.from_numpy(occupation.reshape(-1, n_sites).astype(np.int64)))
-    return occupation, energy.numpy().reshape(len(beta), n_samples), counts, swapped / np.where(tried > 0, tried, np.nan)
+    exact = hamiltonian.energy(torch.from_numpy(occupation.reshape(-1, n_sites).astype(np.int64)))
+    return (
+        occupation,
+        exact.numpy().reshape(len(beta), n_samples),
+        counts,
+        swapped / np.where(tried > 0, tried, np.nan),
+    )
 
 
 def _exchange(
@@ -212,7 +217,7 @@ def _exchange(
     tried: Array,
 ) -> None:
     """Try to swap one randomly chosen set of neighbour pairs."""
-    axis, first, second = groups[generator.integers(len(groups))]
+    axis, first, second = groups[int(generator.integers(len(groups)))]
     beta, mu = sampler.beta, sampler.chemical_potentials
     energy = sampler.energy[first] - sampler.energy[second]
     counts = sampler.counts[first] - sampler.counts[second]

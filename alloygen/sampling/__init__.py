@@ -1,0 +1,1 @@
+"""Sampling: site orders, exact draws, importance weights."""

@@ -50,9 +50,7 @@ def species_counts(hamiltonian: ClusterHamiltonian, occupation: Tensor) -> Tenso
     return torch.stack([(species == index).sum(dim=1) for index in range(len(lattice.species))], dim=1)
 
 
-def log_boltzmann(
-    hamiltonian: ClusterHamiltonian, energy: Tensor, counts: Tensor, conditions: Conditions
-) -> Tensor:
+def log_boltzmann(hamiltonian: ClusterHamiltonian, energy: Tensor, counts: Tensor, conditions: Conditions) -> Tensor:
     """-beta (E - mu.N) of a batch, shape (n,)."""
     conditions = conditions.to(energy.device)
     return -conditions.beta * (energy - (counts * conditions.chemical_potentials).sum(dim=1))

@@ -27,9 +27,7 @@ class SiteOrders:
         self.active = lattice.active_sites
         self._point, self._translations = lattice.point_permutations, lattice.translations
         fraction = (lattice.positions @ np.linalg.inv(lattice.cell)).round(9)
-        self._rasters = [
-            np.lexsort(tuple(fraction[:, axis] for axis in axes)) for axes in permutations(range(3))
-        ]
+        self._rasters = [np.lexsort(tuple(fraction[:, axis] for axis in axes)) for axes in permutations(range(3))]
         self._is_active = np.zeros(lattice.n_sites, dtype=bool)
         self._is_active[self.active] = True
 

@@ -1,0 +1,1 @@
+"""Thermodynamics: estimators of free energies."""

@@ -1,0 +1,1 @@
+"""Training: reference data, objectives, the loop, and files."""

@@ -90,9 +90,7 @@ def read_file(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Array]
             "copy it again"
         ) from error
     if header is None:
-        raise CheckpointError(
-            f"{name!r} is a safetensors file of another program: {wanted}, written by .save(path)"
-        )
+        raise CheckpointError(f"{name!r} is a safetensors file of another program: {wanted}, written by .save(path)")
     try:
         record = json.loads(header)
         found, version, digest, metadata = (record[k] for k in ("kind", "format", "sha256", "metadata"))

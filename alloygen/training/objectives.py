@@ -77,9 +77,7 @@ def marginal_consistency(model: AnyOrderModel, chain: Chain, target: Tensor) -> 
     return (error.square() / undecided).mean()
 
 
-def draw_batch(
-    model: AnyOrderModel, site_orders: Tensor, conditions: Conditions, generator: torch.Generator
-) -> Batch:
+def draw_batch(model: AnyOrderModel, site_orders: Tensor, conditions: Conditions, generator: torch.Generator) -> Batch:
     """Draw the configurations of a batch from the model itself, for ``reverse_kl``."""
     n = len(conditions) // len(site_orders)
     parts = [

@@ -58,9 +58,7 @@ class ReferenceData:
         """Keep the conditions in (or at the margin of) the window; hotter ones only served the exchange."""
         temperature, mu = samples.grid.flat()
         keep = temperature <= window.temperatures[1] * (1 + 1.5 * MARGIN)
-        return cls(
-            temperature[keep], mu[keep], samples.occupation[keep], samples.energy[keep], samples.counts[keep]
-        )
+        return cls(temperature[keep], mu[keep], samples.occupation[keep], samples.energy[keep], samples.counts[keep])
 
     def split(self, n_held_out: int) -> tuple[ReferenceData, ReferenceData]:
         """Split evenly spaced samples off: (training, held out)."""
@@ -115,15 +113,11 @@ def sample_reference(
         if not any(rare) or np.prod(finer) > MAX_CONDITIONS:
             break
         shape = finer
-    samples = replica_exchange(
-        hamiltonian, grid, n_samples=n_samples, seed=seed + MAX_REFINEMENTS, progress=progress
-    )
+    samples = replica_exchange(hamiltonian, grid, n_samples=n_samples, seed=seed + MAX_REFINEMENTS, progress=progress)
     return ReferenceData.from_samples(samples, window), samples
 
 
-def _grid(
-    hamiltonian: ClusterHamiltonian, window: ConditionWindow, shape: list[int], hottest: float
-) -> ConditionGrid:
+def _grid(hamiltonian: ClusterHamiltonian, window: ConditionWindow, shape: list[int], hottest: float) -> ConditionGrid:
     low, high = window.temperatures
     temperatures = np.geomspace(low * (1 - MARGIN), high * (1 + MARGIN), shape[0])
     if hottest > temperatures[-1]:

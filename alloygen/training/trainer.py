@@ -190,11 +190,9 @@ class Trainer:
             for callback in callbacks:
                 callback(status)
         self.average.eval()
-        probe_ess = {kind: self.probe(kind, n=512) for kind in SITE_ORDERS}
+        probe_ess: dict[str, float] = {kind: self.probe(kind, n=512) for kind in SITE_ORDERS}
         best: SiteOrderKind = max(SITE_ORDERS, key=lambda kind: probe_ess[kind])
-        return TrainingResult(
-            self.average, best, probe_ess, self.step, time.perf_counter() - begin, history
-        )
+        return TrainingResult(self.average, best, probe_ess, self.step, time.perf_counter() - begin, history)
 
     def train_step(self, fraction: float) -> float:
         """Make one optimiser step at a given point of the schedule; return the mean -log q per site."""

@@ -1,6 +1,6 @@
 """Compile times and energies per second of the Cu-Au Hamiltonian, beside icet's predict in the same run.
 
-    python tests/benchmarks/energies.py
+python tests/benchmarks/energies.py
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def main() -> None:
         error, z, ess = np.array(rows).T
         print(
             f"{temperature:6d} K {np.abs(error).max():8.4f} meV/site {np.median(ess):8.3f} {ess.min():9.3f} "
-            f"{np.sqrt(np.mean(z**2)):7.2f} {sum(reliable[-len(DMU):]):5d}/{len(DMU)}",
+            f"{np.sqrt(np.mean(z**2)):7.2f} {sum(reliable[-len(DMU) :]):5d}/{len(DMU)}",
             flush=True,
         )
         errors.append(error)

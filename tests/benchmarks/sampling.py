@@ -66,9 +66,7 @@ def main() -> None:
                 found.append(result)
         fast, slow = (np.median([r[2] for r in found[1:]]) for found in runs.values())
         same = [(a[0] == b[0]).all(dim=1) for a, b in zip(*runs.values(), strict=True)]
-        gap = max(
-            float((a[1] - b[1])[keep].abs().max()) for a, b, keep in zip(*runs.values(), same, strict=True)
-        )
+        gap = max(float((a[1] - b[1])[keep].abs().max()) for a, b, keep in zip(*runs.values(), same, strict=True))
         print(f"{problem.n_sites:5d} {n:7d} {n / fast:10.0f} {n / slow:12.0f} {slow / fast:7.1f}   {gap:.1e}")
 
 

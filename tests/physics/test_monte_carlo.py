@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import t as student_t
 
 from alloygen import datasets
 from alloygen.adapters.icet import compile_cluster_expansion
@@ -34,7 +35,13 @@ def test_averages_of_many_species_and_sublattices(build) -> None:  # type: ignor
     temperature = 1.5 * hamiltonian.change_scale / hamiltonian.units.boltzmann_constant
     generator = np.random.default_rng(0)
     potentials = [
-        dict(zip(lattice.species, generator.normal(scale=hamiltonian.change_scale, size=len(lattice.species)), strict=True))
+        dict(
+            zip(
+                lattice.species,
+                generator.normal(scale=hamiltonian.change_scale, size=len(lattice.species)),
+                strict=True,
+            )
+        )
         for _ in range(12)
     ]
     mu = np.array([lattice.chemical_potential_vector(p) for p in potentials])
@@ -54,7 +61,8 @@ def test_averages_of_many_species_and_sublattices(build) -> None:  # type: ignor
             series = np.array(counts)[:, replica, index].astype(float)
             if series.std() > 0:
                 scores.append(block_scores(series, truth.counts[name]))
-    assert np.abs(scores).max() < 4.6  # two-sided 1e-3 for 48 scores of Student's t with 24 degrees of freedom
+    # Two-sided 1e-3 over all scores of Student's t with 24 degrees of freedom.
+    assert np.abs(scores).max() < student_t.ppf(1 - 0.5e-3 / len(scores), 24)
     assert 0.7 < np.sqrt(np.mean(np.square(scores))) < 1.4
 
 
@@ -87,7 +95,9 @@ def test_replica_exchange_agrees_with_enumeration_and_its_diagnosis() -> None:
     grid = ConditionGrid(np.geomspace(300, 1300, 10), mu, (5,))
     samples = replica_exchange(hamiltonian, grid, n_samples=2000, seed=4)
     assert samples.split_r_hat().max() < 1.05
-    assert np.nanmin(samples.swap_acceptance) > 0.1
+    assert (
+        np.nanmin(samples.swap_acceptance[0]) > 0.1
+    )  # along temperature; at 300 K, potentials 0.1 eV apart never swap
     temperature, potentials = grid.flat()
     scores = []
     for c in range(len(temperature)):

@@ -37,7 +37,7 @@ def gradient(model: AnyOrderModel, loss: torch.Tensor) -> np.ndarray:
 def test_forward_kl_has_the_gradient_of_the_divergence(setting) -> None:  # type: ignore[no-untyped-def]
     """Reference samples in exact proportion to p give d/d theta sum_s -p log q / N."""
     model, every, conditions, order = setting
-    target = -2.0 ** -1 * model.hamiltonian.energy(every)
+    target = -(2.0**-1) * model.hamiltonian.energy(every)
     p = target.softmax(0)
     repeated = conditions[torch.zeros(64, dtype=torch.int64)]
     exact = gradient(model, -(p * model(every, order, repeated).log_q).sum() / 6)
