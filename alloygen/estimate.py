@@ -100,9 +100,10 @@ class Estimate:
         CheckpointError
             If the record's format is unknown or a field is missing.
         """
-        if record.get("format") != FORMAT:
+        # monty's encoder writes the fields of a dataclass without asking it, so the format may be missing.
+        if record.get("format", FORMAT) != FORMAT:
             raise CheckpointError(
-                f"estimate has format {record.get('format')!r}: this version reads format {FORMAT}; use the alloygen "
+                f"estimate has format {record['format']!r}: this version reads format {FORMAT}; use the alloygen "
                 "version that wrote it"
             )
         missing = [f.name for f in fields(cls) if f.name not in record]
