@@ -6,13 +6,21 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from alloygen.errors import AlloygenError, BudgetError, CheckpointError, LatticeError, OccupationError
+from alloygen.errors import (
+    AlloygenError,
+    BudgetError,
+    CheckpointError,
+    LatticeError,
+    MissingDependencyError,
+    OccupationError,
+)
 from alloygen.estimate import Estimate
 from alloygen.hamiltonian.conditions import Conditions, ConditionWindow
 from alloygen.hamiltonian.serialization import hamiltonian_from_record, hamiltonian_to_record
@@ -462,6 +470,10 @@ def _resolve_window(
 
 
 def _progress(progress: bool | None) -> Any:
-    from alloygen.progress import progress_bar
-
+    try:
+        from alloygen.progress import progress_bar
+    except ImportError as error:  # a machine that only trains
+        if progress:
+            raise MissingDependencyError("the progress bar needs rich: pip install rich, or progress=False") from error
+        return nullcontext(None)
     return progress_bar(progress)

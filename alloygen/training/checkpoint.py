@@ -1,7 +1,7 @@
 """Files: safetensors with a JSON header, written whole or not at all, checked when read. No pickle.
 
-The header's ``alloygen`` entry is a JSON object with the kind of file, its format version, a SHA-256 of the tensors
-and the metadata.
+The header's ``alloygen`` entry is a JSON object with the kind of file, its format version, the metadata, and a SHA-256
+of these and the tensors.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ FORMAT = 1
 READABLE_FORMATS = (1,)
 
 
-def _digest(tensors: dict[str, Array]) -> str:
-    """SHA-256 of names, types, shapes and bytes of all tensors."""
-    total = hashlib.sha256()
+def _digest(kind: Any, metadata: Any, tensors: dict[str, Array]) -> str:
+    """SHA-256 of the kind, the metadata, and the names, types, shapes and bytes of all tensors."""
+    total = hashlib.sha256(json.dumps([kind, metadata], sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = np.ascontiguousarray(tensors[name])
         total.update(f"{name} {tensor.dtype.str} {tensor.shape} ".encode())
@@ -45,7 +45,7 @@ def write_file(path: str | os.PathLike[str], kind: str, tensors: dict[str, Array
         If the folder does not exist or cannot be written.
     """
     target = Path(path)
-    header = {"kind": kind, "format": FORMAT, "sha256": _digest(tensors), "metadata": metadata}
+    header = {"kind": kind, "format": FORMAT, "sha256": _digest(kind, metadata, tensors), "metadata": metadata}
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     data = save(contiguous, metadata={"alloygen": json.dumps(header)})
     try:
@@ -103,6 +103,6 @@ def read_file(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Array]
         )
     if found != kind:
         raise CheckpointError(f"{name!r} holds a {found}: {wanted}", kind=found)
-    if digest != _digest(tensors):
+    if digest != _digest(found, metadata, tensors):
         raise CheckpointError(f"the data of {name!r} do not match their checksum: copy or save the file again")
     return tensors, metadata
