@@ -76,7 +76,7 @@ def compile_cluster_expansion(cluster_expansion: Any, supercell: Any) -> Cluster
     if not isinstance(cluster_expansion, ClusterExpansion):
         raise ClusterExpansionError(
             f"expected an icet.ClusterExpansion, got {type(cluster_expansion).__module__}."
-            f"{type(cluster_expansion).__qualname__}; read a file with alloygen.read_cluster_expansion(path)"
+            f"{type(cluster_expansion).__qualname__}; read a file with icet.ClusterExpansion.read(path)"
         )
     parameters = np.asarray(cluster_expansion.parameters, dtype=np.float64)
     bad = np.flatnonzero(~np.isfinite(parameters))

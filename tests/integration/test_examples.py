@@ -1,0 +1,48 @@
+"""Every example runs as a script, with a small budget, and writes what it says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+import alloygen
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def run(name: str, *arguments: str) -> str:
+    command = [sys.executable, str(EXAMPLES / name), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_list_is_complete() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {"cuau_2x2x4.py", "ising.py"}
+
+
+def test_cuau(tmp_path: Path) -> None:
+    output = run("cuau_2x2x4.py", "--budget", "60 steps", "--samples", "2000", "--output", str(tmp_path / "new"))
+    assert "RMS z-score" in output
+    folder = tmp_path / "new"
+    assert {path.name for path in folder.iterdir()} == {
+        "cuau_2x2x4.csv", "cuau_2x2x4.png", "cuau_2x2x4.safetensors", "cuau_2x2x4.training.png"
+    }  # fmt: skip
+    table = pd.read_csv(folder / "cuau_2x2x4.csv")
+    assert len(table) == 18
+    # Bounds are two standard errors wide on each side; after 60 steps they are loose, but they are bounds.
+    truth = 16 * table.exact_per_site
+    assert ((table.lower_bound < truth) & (truth < table.upper_bound)).mean() > 0.9
+    model = alloygen.load(folder / "cuau_2x2x4.safetensors")
+    assert len(model.sample(3, temperature=600, chemical_potentials={"Au": 0.1})) == 3
+
+
+def test_ising() -> None:
+    lines = run("ising.py", "--budget", "20 steps", "--samples", "500").splitlines()[1:]
+    assert len(lines) == 6
+    for line in lines:
+        _, value, _, error, exact, *_ = line.split()
+        assert abs(float(value) - float(exact)) < max(0.05, 5 * float(error))
