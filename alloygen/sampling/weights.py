@@ -17,6 +17,8 @@ Array = np.ndarray
 
 #: Largest Pareto shape for which importance-sampling errors can be trusted (Vehtari et al., arXiv 1507.02646).
 PARETO_LIMIT = 0.7
+#: Largest shape that the expected weight beyond the largest draw is computed for.
+MAX_SHAPE = 0.9
 #: Rounding error of log q per decided site: float32 logits.
 ROUNDING = 1e-7
 
@@ -113,13 +115,18 @@ def unseen_weight(log_weights: Array, shape: float) -> float:
     """Return the expected weight beyond the largest draw, relative to the total, of a Pareto tail of that shape.
 
     A generalised Pareto tail that is exceeded once in n draws has the mean excess w_max k / (1 - k) there, so its
-    missing part is about w_max k / (1 - k) in a total of sum w. Zero for tails that are not heavy (k below 0.7), and
-    infinite for k of at least 1, whose mean does not exist.
+    missing part is about w_max k / (1 - k) in a total of sum w. Zero for tails that are not heavy (k below 0.7). The
+    shape is capped at 0.9: near 1 a Pareto tail has no mean, but weights over finitely many configurations do, and where
+    a few configurations carry nearly all weight the fit sees steps, not a tail, and returns any k.
+
+    Examples
+    --------
+    >>> round(unseen_weight(np.log([1.0] * 99 + [2.0]), 0.8), 4)
+    0.0792
     """
     if shape <= PARETO_LIMIT:
         return 0.0
-    if shape >= 1:
-        return math.inf
+    shape = min(shape, MAX_SHAPE)
     largest = float(np.exp(np.max(log_weights) - logsumexp(log_weights)))
     return largest * shape / (1 - shape)
 

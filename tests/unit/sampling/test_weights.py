@@ -63,3 +63,15 @@ def test_self_normalised_mean_is_calibrated() -> None:
         mean, error = weights.self_normalised_mean(0.5 * x, x)
         scores.append((mean - 0.5) / error)
     assert 0.87 < np.sqrt(np.mean(np.square(scores))) < 1.14
+
+
+def test_unseen_weight_is_none_for_light_tails_and_finite_for_steps() -> None:
+    """A few configurations that carry all weight make steps, not a tail: the fitted shape means nothing there."""
+    generator = np.random.default_rng(0)
+    light = generator.normal(scale=0.3, size=20_000)
+    assert weights.unseen_weight(light, weights.pareto_k(light)) == 0
+    steps = np.log(np.where(generator.random(20_000) < 0.0002, 4.0, 1.0)) + 1e-7 * generator.normal(size=20_000)
+    assert weights.pareto_k(steps) > 1
+    assert weights.unseen_weight(steps, weights.pareto_k(steps)) < 0.003
+    heavy = generator.exponential(0.95, size=2000)
+    assert weights.unseen_weight(heavy, weights.pareto_k(heavy)) > 0.02

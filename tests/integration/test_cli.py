@@ -1,0 +1,124 @@
+"""The command line, end to end, on one small model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import ase.io
+import pandas as pd
+import pytest
+from monty.json import MontyDecoder
+from typer.testing import CliRunner, Result
+
+import alloygen
+from alloygen.adapters.ase import write_structures
+from alloygen.cli import app
+from alloygen.estimate import Estimate
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def succeed(*arguments: object) -> str:
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cli") / "model.safetensors"
+    window = ("--temperatures", 600, 1200, "--chemical-potential", "Au:-0.1:0.1")
+    assert "5 steps" in succeed("fit", "cuau", "2x2x2", *window, "--budget", "5 steps", "-o", path)
+    return path
+
+
+def test_free_energies_beside_exact_ones(model: Path, tmp_path: Path) -> None:
+    files = ("--json", tmp_path / "f.json", "--csv", tmp_path / "f.csv")
+    conditions = ("--temperature", 700, "--temperature", 1000, *("--chemical-potential", "Au=0.0"))
+    more = ("--chemical-potential", "Au=0.1", "--samples", 2000, "--exact")
+    text = succeed("free-energy", model, *conditions, *more, *files)
+    assert all(len(line) <= 80 for line in text.splitlines())
+    records = json.loads((tmp_path / "f.json").read_text())
+    estimates = MontyDecoder().process_decoded(records)
+    assert len(estimates) == 4
+    for estimate, record in zip(estimates, records, strict=True):
+        assert isinstance(estimate, Estimate)
+        assert estimate.lower_bound < record["exact_value"] < estimate.upper_bound
+        assert f"{1e3 * estimate.value_per_site:.4f}" in text
+    table = pd.read_csv(tmp_path / "f.csv")
+    assert table.value.tolist() == [e.value for e in estimates]
+    assert table.chemical_potentials_Au.tolist() == [0.0, 0.1, 0.0, 0.1]
+
+
+def test_samples_are_structures_with_energies(model: Path, tmp_path: Path) -> None:
+    succeed("sample", model, "--temperature", 800, "-n", 7, "-o", tmp_path / "s.extxyz")
+    structures = ase.io.read(tmp_path / "s.extxyz", index=":")
+    problem = alloygen.load(model).problem
+    energies = problem.energy(problem.occupation(structures)).tolist()
+    assert energies == pytest.approx([atoms.get_potential_energy() for atoms in structures], abs=1e-7)
+
+
+def test_compiling_from_files(tmp_path: Path) -> None:
+    problem = alloygen.Problem.from_cluster_expansion(alloygen.datasets.cuau(), (2, 2, 1))
+    atoms = problem.atoms([0, 1, 0, 1])
+    write_structures(tmp_path / "cell.xyz", [atoms])
+    expansion = alloygen.datasets.data_path("cuau/cuau.ce")
+    target = tmp_path / "problem.safetensors"
+    succeed("compile", expansion, tmp_path / "cell.xyz", "-o", target)
+    assert "Cu/Au" in succeed("info", target)
+    assert alloygen.Problem.load(target).n_sites == 4
+    exact = alloygen.enumerate_configurations(problem.hamiltonian).averages(500).log_partition_function
+    assert f"{exact:.6f}" in succeed("enumerate", target, "--temperature", 500)
+
+
+def test_ising_and_info(model: Path, tmp_path: Path) -> None:
+    succeed("ising", "3x4", "--field", 0.1, "-o", tmp_path / "ising.safetensors")
+    assert alloygen.Problem.load(tmp_path / "ising.safetensors").n_sites == 12
+    assert "600 to 1200 K" in succeed("info", model)
+    assert "icet cluster expansion" in succeed("info", alloygen.datasets.data_path("cuau/cuau.ce"))
+    assert succeed("--version").strip() == f"alloygen {alloygen.__version__}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("fit", "cuau"), "needs a supercell"),
+        (("fit", "cuau", "2x2"), "three positive integers"),
+        (("fit", "cuau", "nothing.vasp"), "expected repetitions such as 2x2x4, or a structure file"),
+        (("fit", "nothing.safetensors"), "is not a file"),
+        (("fit", "cuau", "2x2x2", "--budget", "soon"), "for example '5min'"),
+        (("fit", "cuau", "2x2x2", "--device", "abacus"), "use device='cpu'"),
+        (("fit", "cuau", "2x2x2", "-o", "/nowhere/model"), "a folder that exists"),
+        (("fit", "cuau", "2x2x2", "--chemical-potential", "Au:0.1"), "one window per species"),
+        (("fit", "cuau", "2x2x2", "--chemical-potential", "Ag:0:0.1"), "which this lattice lacks"),
+        (("fit", "cuau", "2x2x2", "--temperatures", "900", "300"), "empty window"),
+        (("enumerate", "cuau", "2x2x2", "--temperature", "0"), "above 0 K"),
+        (("enumerate", "cuau", "4x4x4", "--temperature", "300"), "24 sites"),
+        (("enumerate", "cuau", "2x2x2", "--temperature", "300", "--chemical-potential", "Au"), "for example Au=0.05"),
+        (("ising", "tenxten"), "such as 10x10"),
+        (("ising", "3x3", "--lattice", "kagome"), "unknown lattice"),
+        (("info", "nothing"), "is not a file"),
+    ],
+)
+def test_mistakes_print_one_line(arguments: tuple[str, ...], message: str) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert result.stderr.startswith("error: ")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_mistakes_with_a_model(model: Path, tmp_path: Path) -> None:
+    for arguments, message in (
+        (("free-energy", model, "--temperature", 300), "outside the window"),
+        (("free-energy", model, "--temperature", 800, "--json", tmp_path), "expected a file name"),
+        (("sample", model, "--temperature", 800, "-n", 0), "at least 1"),
+        (("sample", model, "--temperature", 800, "-o", tmp_path / "s.cif"), "ends in .extxyz"),
+        (("fit", model, "2x2x2"), "has its supercell already"),
+    ):
+        result = invoke(*arguments)
+        assert result.exit_code == 1
+        assert message in result.stderr
