@@ -21,7 +21,7 @@ import mpmath  # type: ignore[import-untyped]
 from alloygen.errors import ClusterExpansionError, LatticeError, TemperatureError
 from alloygen.units import REDUCED
 
-#: T_c = 2 / ln(1 + sqrt 2) of the infinite lattice in units of |J|/k_B.
+#: T_c = 2 / ln(1 + sqrt 2) of the infinite lattice in units of abs(J)/k_B.
 CRITICAL_TEMPERATURE = 2.0 / math.log1p(math.sqrt(2.0))
 
 #: exp(-x) is below the smallest double from x = 745 on; the rest covers the factors in front of it.
@@ -106,13 +106,13 @@ def log_ground_state_weight(energy: float, temperature: float) -> float:
 def kaufman(n_rows: int, n_columns: int, temperature: float, coupling: float = 1.0) -> IsingThermodynamics:
     r"""Return the exact thermodynamics of a whole finite torus without a field.
 
-    With n = min(n_rows, n_columns), m the other side, N = n m and K = |J|/T,
+    With n = min(n_rows, n_columns), m the other side, N = n m and K = abs(J)/T,
 
         Z = 1/2 (2 sinh 2K)^(N/2) [ prod_r 2 cosh(m g_{2r+1} / 2) + prod_r 2 sinh(m g_{2r+1} / 2)
                                   + prod_r 2 cosh(m g_{2r} / 2)   + prod_r 2 sinh(m g_{2r} / 2) ],
 
     r = 0 .. n-1, where cosh g_l = cosh 2K coth 2K - cos(pi l / n), g_l > 0 for l != 0, and g_0 = 2K +
-    ln tanh K has a sign. The energy -|J| d ln Z/dK and the heat capacity K^2 d^2 ln Z/dK^2 are analytic
+    ln tanh K has a sign. The energy -abs(J) d ln Z/dK and the heat capacity K^2 d^2 ln Z/dK^2 are analytic
     derivatives, evaluated with enough digits that both keep the relative precision of a double. Where the
     heat capacity is less than the smallest double, the ground state is returned.
 
@@ -219,10 +219,10 @@ def _kaufman_derivatives(context: Any, k: Any, n: int, m: int) -> tuple[Any, Any
 def onsager(temperature: float, coupling: float = 1.0) -> IsingThermodynamics:
     r"""Return the exact thermodynamics per site of the infinite square lattice without a field.
 
-    With K = |J|/T, q = 2 sinh 2K / cosh^2 2K, t = tanh 2K and the complete elliptic integrals K_1(q), E_1(q),
+    With K = abs(J)/T, q = 2 sinh 2K / cosh^2 2K, t = tanh 2K and the complete elliptic integrals K_1(q), E_1(q),
 
         ln Z / N = ln(2 cosh 2K) + (1/pi) int_0^{pi/2} ln[(1 + sqrt(1 - q^2 sin^2 x)) / 2] dx
-        <E> / N  = -|J| coth 2K [1 + (2/pi) (2 t^2 - 1) K_1]
+        <E> / N  = -abs(J) coth 2K [1 + (2/pi) (2 t^2 - 1) K_1]
         C / N    = (2/pi) (K coth 2K)^2 {2 K_1 - 2 E_1 - 2 (1 - t^2) [pi/2 + (2 t^2 - 1) K_1]}.
 
     The heat capacity diverges as -(8/pi) K_c^2 ln|T/T_c - 1|; T_c is no double, so every temperature gives a

@@ -46,3 +46,12 @@ def test_ising() -> None:
     for line in lines:
         _, value, _, error, exact, *_ = line.split()
         assert abs(float(value) - float(exact)) < max(0.05, 5 * float(error))
+
+
+def test_the_ten_lines_of_the_readme(tmp_path: Path) -> None:
+    text = (EXAMPLES.parent / "README.md").read_text()
+    code = text.split("```python\n")[1].split("```")[0].replace('budget="4min"', 'budget="3 steps"')
+    assert "3 steps" in code
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert alloygen.load(tmp_path / "cuau.safetensors").problem.n_sites == 16
