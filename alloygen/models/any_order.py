@@ -9,9 +9,10 @@ where dE_known is the exact energy of the clusters that i completes (energy-info
 the remainder r. A second output is the marginal head: the logarithm of the *partial partition function*
 
     a(s_S; c) = log sum_{undecided} exp[-beta (E - mu.N)]
-              ~ -beta (E_known - mu.N_known) + sum_{undecided} log sum_a exp(beta mu_a) + n_undecided g(known, c),
+              ~ -beta (E_known - mu.N_known) + sum_{undecided i} log sum_a exp[beta (mu_a - e_i(a))]
+                + n_undecided g(known, c),
 
-with a(all decided) = -beta (E - mu.N) exact, a(nothing decided) = ln Xi, and log p(s_S) = a(s_S) - a(empty).
+where e_i(a) is the energy of a alone at i and g is the network's, with a(all decided) = -beta (E - mu.N) exact, a(nothing decided) = ln Xi, and log p(s_S) = a(s_S) - a(empty).
 """
 
 from __future__ import annotations
@@ -111,6 +112,9 @@ class AnyOrderModel(nn.Module):
         self._constant("site_classes", torch.as_tensor(orbits.site_classes))
         self._constant("species_codes", codes.clamp_min(0))
         self._constant("allowed", codes >= 0)
+        nothing_known = torch.zeros(1, hamiltonian.n_features, dtype=torch.float64)
+        alone = hamiltonian.site_fields(hamiltonian.derivatives(nothing_known))
+        self._constant("single_site_energies", alone[0].nan_to_num(0.0))
         self.no_site = orbits.n_orbits
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -131,6 +135,7 @@ class AnyOrderModel(nn.Module):
     site_classes: Tensor
     species_codes: Tensor
     allowed: Tensor
+    single_site_energies: Tensor
 
     @property
     def device(self) -> torch.device:
@@ -240,7 +245,7 @@ class AnyOrderModel(nn.Module):
         """a(prefix k) for k = 0 .. L from the head's output (G, n, L) and the base logits of the choices."""
         lattice = self.hamiltonian.lattice
         beta, mu = conditions.beta, conditions.chemical_potentials
-        free = self._free_site(site, conditions)  # (G, n, L): log sum_a exp(beta mu_a)
+        free = self._free_site(site, conditions)  # (G, n, L)
         length = remainder.shape[-1]
         undecided = torch.arange(length, 0, -1, device=self.device)
         spectators = torch.as_tensor(np.flatnonzero(lattice.n_allowed == 1), device=self.device)
@@ -250,8 +255,8 @@ class AnyOrderModel(nn.Module):
         return known + nn.functional.pad(rest, (0, 1))
 
     def _free_site(self, site: Tensor, conditions: Conditions) -> Tensor:
-        """log sum_a exp(beta mu_a) of each site of the order, shape (..., n, L)."""
-        work = _lookup(conditions.chemical_potentials, self.species_codes[site])
+        """log sum_a exp[beta (mu_a - e_a)] of each site of the order, shape (..., n, L)."""
+        work = _lookup(conditions.chemical_potentials, self.species_codes[site]) - self.single_site_energies[site]
         logits = (conditions.beta[..., None, None] * work).masked_fill(~self.allowed[site], -torch.inf)
         return logits.logsumexp(dim=-1)
 

@@ -78,6 +78,4 @@ def test_marginal_loss_vanishes_for_an_exact_model(setting) -> None:  # type: ig
     chain = model(every, order, conditions)
     batch = Batch(every, order, conditions)
     loss = objectives.marginal_consistency(model, chain, objectives.log_target(model, batch))
-    # The head's base is log 2 per undecided site, not the field's log 2 cosh: the loss is that constant squared.
-    gap = np.log(2 * np.cosh(0.2)) - np.log(2)
-    assert loss.item() == pytest.approx(np.mean([(k * gap) ** 2 / k for k in range(1, 7)]), rel=1e-4)
+    assert loss.item() < 1e-12
