@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 #: Reference samples per condition that are held out of training and kept with the model, for the reverse bound.
 N_HELD_OUT = 128
+#: Partial configurations that share a pass of the network.
+MARGINAL_ROWS = 512
 _UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 
 
@@ -211,23 +213,27 @@ class FittedModel:
             )
         single = partial.ndim == 1
         partial = partial[None] if single else partial
-        lattice = self.problem.lattice
         known = partial >= 0
         # Undecided sites need some code for the pass, which is causal: it cannot reach the prefix.
         filled = self.problem.hamiltonian.check_occupation(torch.where(partial == -1, 0, partial))
-        generator = np.random.default_rng(seed)
-        order = self._orders.draw(self.site_order, 1, generator)[0]
-        active = torch.zeros(lattice.n_sites, dtype=torch.bool)
-        active[order] = True
-        result = torch.empty(len(partial), dtype=torch.float64)
-        for number, (codes, mask) in enumerate(zip(filled, known, strict=True)):
-            first = order[mask[order]]
-            chain = self.model(codes[None], torch.cat([first, order[~mask[order]]])[None], conditions)
+        if not len(partial):
+            return np.zeros(0)
+        order = self._orders.draw(self.site_order, 1, np.random.default_rng(seed))[0]
+        # Every row has an order of its own, in which its known sites come first.
+        site_orders = torch.stack([order[torch.argsort(~row[order], stable=True)] for row in known])
+        n_known = known[:, order].sum(dim=1)
+        parts = []
+        for low in range(0, len(partial), MARGINAL_ROWS):
+            rows = slice(low, low + MARGINAL_ROWS)
+            repeated = conditions[torch.zeros(len(filled[rows]), dtype=torch.int64)]
+            chain = self.model(filled[rows], site_orders[rows], repeated)
             if exact:
-                result[number] = chain.step_log_q[0, : len(first)].sum()
+                decided = torch.arange(len(order)) < n_known[rows, None]
+                parts.append(torch.where(decided, chain.step_log_q.cpu(), 0.0).sum(dim=1))
             else:
-                marginals = chain.log_marginals[0]
-                result[number] = marginals[len(first)] - marginals[0]
+                marginals = chain.log_marginals.cpu()
+                parts.append(marginals.gather(1, n_known[rows, None])[:, 0] - marginals[:, 0])
+        result = torch.cat(parts)
         probabilities: np.ndarray = result.exp().numpy()
         return float(probabilities[0]) if single else probabilities
 

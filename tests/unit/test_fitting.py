@@ -55,6 +55,16 @@ def test_marginals_are_probabilities(model: alloygen.FittedModel) -> None:
     assert model.marginal(single[1], **CONDITION, exact=True) == pytest.approx(exact[1], rel=1e-6)
 
 
+def test_rows_with_different_known_sites_are_answered_alone_or_together(model: alloygen.FittedModel) -> None:
+    generator = np.random.default_rng(1)
+    rows = np.where(generator.random((600, 4)) < 0.5, -1, generator.integers(0, 2, size=(600, 4)))
+    for exact in (False, True):
+        together = model.marginal(rows, **CONDITION, exact=exact)
+        alone = [model.marginal(row, **CONDITION, exact=exact) for row in rows[::50]]
+        np.testing.assert_allclose(together[::50], alone, rtol=1e-5)
+        assert model.marginal(rows[:0], **CONDITION, exact=exact).shape == (0,)
+
+
 def test_the_head_looks_up_the_partition_function() -> None:
     """Free spins in a field, ln Z = N ln(2 cosh(B / T)); after one step the head is still that of the known clusters."""
     spins = alloygen.ising(2, 3, coupling=0.0, field=0.4)
