@@ -454,7 +454,7 @@ def _print_rows(title: str, rows: Sequence[Mapping[str, Any]], units: UnitSystem
 
 
 def _write_records(json_path: Path | None, csv_path: Path | None, records: Sequence[dict[str, Any]]) -> None:
-    """Write records to a JSON file (MSON) and, flattened, to a CSV file; energies per supercell."""
+    """Write records to a JSON file (MSON) and, flattened, to a CSV file; units as the names say."""
     try:
         if json_path is not None:
             json_path.write_text(json.dumps(list(records), indent=1) + "\n")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
@@ -15,6 +13,7 @@ from alloygen.lattice import Lattice
 from alloygen.models import AnyOrderModel, ModelConfig
 from alloygen.sampling.any_order import draw_along
 from alloygen.sampling.site_orders import SITE_ORDERS, SiteOrders
+from alloygen.testing.systems import all_occupations
 
 
 def two_sublattices() -> ClusterHamiltonian:
@@ -52,8 +51,7 @@ def case(request: pytest.FixtureRequest) -> tuple[AnyOrderModel, Conditions]:
 
 
 def every_configuration(model: AnyOrderModel) -> torch.Tensor:
-    choices = [range(n) for n in model.hamiltonian.lattice.n_allowed]
-    return torch.tensor(list(itertools.product(*choices)))
+    return all_occupations(model.hamiltonian.lattice)
 
 
 def repeat(conditions: Conditions, n: int) -> Conditions:
