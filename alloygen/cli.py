@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 import alloygen
 from alloygen import datasets
 from alloygen.errors import AlloygenError, CheckpointError, ChemicalPotentialError, SupercellError
+from alloygen.files import write_text
 from alloygen.fitting import FittedModel, fit, load, parse_budget, resolve_device
 from alloygen.problem import Problem
 from alloygen.reference.enumeration import enumerate_configurations
@@ -455,11 +456,11 @@ def _print_rows(title: str, rows: Sequence[Mapping[str, Any]], units: UnitSystem
 
 def _write_records(json_path: Path | None, csv_path: Path | None, records: Sequence[dict[str, Any]]) -> None:
     """Write records to a JSON file (MSON) and, flattened, to a CSV file; units as the names say."""
-    try:
-        if json_path is not None:
-            json_path.write_text(json.dumps(list(records), indent=1) + "\n")
-        if csv_path is not None:
-            table = pd.json_normalize(list(records), sep="_")
-            table.drop(columns=["@module", "@class", "format"], errors="ignore").to_csv(csv_path, index=False)
-    except OSError as error:
-        raise AlloygenError(f"cannot write {error.filename!r} ({error.strerror})") from error
+    if json_path is not None:
+        write_text(json_path, json.dumps(list(records), indent=1) + "\n")
+    if csv_path is not None:
+        table = pd.json_normalize(list(records), sep="_")
+        # Without a fixed composition, "counts" is empty.
+        write_text(
+            csv_path, table.drop(columns=["@module", "@class", "format", "counts"], errors="ignore").to_csv(index=False)
+        )

@@ -22,6 +22,7 @@ from alloygen.errors import (
     OccupationError,
 )
 from alloygen.estimate import Estimate
+from alloygen.files import read_file, write_file
 from alloygen.hamiltonian.conditions import Conditions, ConditionWindow
 from alloygen.hamiltonian.serialization import hamiltonian_from_record, hamiltonian_to_record
 from alloygen.models import AnyOrderModel, ModelConfig
@@ -29,7 +30,6 @@ from alloygen.problem import Problem
 from alloygen.sampling.any_order import Draws, draw
 from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
 from alloygen.thermo.estimators import importance_sampling
-from alloygen.training.checkpoint import read_file, write_file
 from alloygen.training.reference_data import ReferenceData, default_chemical_potentials, sample_reference
 from alloygen.training.trainer import Budget, Callback, Trainer, TrainingConfig, TrainingStatus
 

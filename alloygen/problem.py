@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from alloygen.errors import CheckpointError
+from alloygen.files import read_file, write_file
 from alloygen.hamiltonian import ClusterHamiltonian, ising_hamiltonian
 from alloygen.hamiltonian.serialization import hamiltonian_from_record, hamiltonian_to_record
 from alloygen.lattice import Lattice
-from alloygen.training.checkpoint import read_file, write_file
 from alloygen.typing import Float64, Int64
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Files: safetensors with a JSON header, written whole or not at all, checked when read. No pickle.
+"""Files: safetensors with a JSON header, written whole or not at all, checked when read; and text. No pickle.
 
 The header's ``alloygen`` entry is a JSON object with the kind of file, its format version, the metadata, and a SHA-256
 of these and the tensors.
@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,35 +27,52 @@ FORMAT = 1
 READABLE_FORMATS = (1,)
 
 
-def _digest(kind: Any, metadata: Any, tensors: dict[str, Array]) -> str:
-    """SHA-256 of the kind, the metadata, and the names, types, shapes and bytes of all tensors."""
+def digest(kind: Any, metadata: Any, tensors: Mapping[str, Array]) -> str:
+    """SHA-256, in hexadecimal, of the kind, the metadata, and the names, types, shapes and bytes of all tensors."""
     total = hashlib.sha256(json.dumps([kind, metadata], sort_keys=True).encode())
     for name in sorted(tensors):
-        tensor = np.ascontiguousarray(tensors[name])
+        tensor = np.asarray(tensors[name], order="C")
         total.update(f"{name} {tensor.dtype.str} {tensor.shape} ".encode())
         total.update(tensor.tobytes())
     return total.hexdigest()
 
 
 def write_file(path: str | os.PathLike[str], kind: str, tensors: dict[str, Array], metadata: dict[str, Any]) -> None:
-    """Write a file atomically: to a temporary name, synced to disk, then renamed.
+    """Write tensors and metadata atomically: to a temporary name, synced to disk, then renamed.
 
     Raises
     ------
     CheckpointError
         If the folder does not exist or cannot be written.
     """
-    target = Path(path)
-    header = {"kind": kind, "format": FORMAT, "sha256": _digest(kind, metadata, tensors), "metadata": metadata}
-    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    data = save(contiguous, metadata={"alloygen": json.dumps(header)})
+    header = {"kind": kind, "format": FORMAT, "sha256": digest(kind, metadata, tensors), "metadata": metadata}
+    contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    _write(path, save(contiguous, metadata={"alloygen": json.dumps(header)}))
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file (UTF-8) atomically, as :func:`write_file` does.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder does not exist or cannot be written.
+    """
+    _write(path, text.encode())
+
+
+def _write(path: str | os.PathLike[str], data: bytes) -> None:
+    """Put bytes under a name, whole or not at all; a killed process leaves at most a hidden temporary file.
+
+    Links are followed. Pipes and devices (``/dev/stdout``), which cannot be replaced, are written to.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = None
     try:
+        if Path(path).exists() and not (target.is_file() or target.is_dir()):
+            Path(path).write_bytes(data)
+            return
         descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot write {os.fspath(path)!r} ({error.strerror}): create the folder {os.fspath(target.parent)!r} first"
-        ) from error
-    try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
@@ -62,9 +80,12 @@ def write_file(path: str | os.PathLike[str], kind: str, tensors: dict[str, Array
         os.chmod(temporary, 0o644)
         os.replace(temporary, target)
     except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise CheckpointError(f"cannot write {os.fspath(path)!r} ({error.strerror})") from error
+            folder = Path(path).parent
+            fix = "" if folder.is_dir() else f": create the folder {os.fspath(folder)!r} first"
+            raise CheckpointError(f"cannot write {os.fspath(path)!r} ({error.strerror}){fix}") from error
         raise
 
 
@@ -93,7 +114,7 @@ def read_file(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Array]
         raise CheckpointError(f"{name!r} is a safetensors file of another program: {wanted}, written by .save(path)")
     try:
         record = json.loads(header)
-        found, version, digest, metadata = (record[k] for k in ("kind", "format", "sha256", "metadata"))
+        found, version, checksum, metadata = (record[k] for k in ("kind", "format", "sha256", "metadata"))
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"the header of {name!r} is damaged ({error}): {wanted}, so save it again") from error
     if version not in READABLE_FORMATS:
@@ -103,6 +124,6 @@ def read_file(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Array]
         )
     if found != kind:
         raise CheckpointError(f"{name!r} holds a {found}: {wanted}", kind=found)
-    if digest != _digest(found, metadata, tensors):
+    if checksum != digest(found, metadata, tensors):
         raise CheckpointError(f"the data of {name!r} do not match their checksum: copy or save the file again")
     return tensors, metadata

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from safetensors.numpy import save_file
 
 import alloygen
 from alloygen.errors import CheckpointError
+from alloygen.files import read_file, write_file, write_text
 from alloygen.models import ModelConfig
-from alloygen.training.checkpoint import read_file, write_file
 from alloygen.training.trainer import TrainingConfig
 
 TENSORS = {"a": np.arange(6.0).reshape(2, 3), "b": np.array([1], dtype=np.int8)}
@@ -47,6 +48,46 @@ def test_round_trip(path: Path) -> None:
         assert tensor.dtype == TENSORS[name].dtype
         np.testing.assert_array_equal(tensor, TENSORS[name])
     assert [p.name for p in path.parent.iterdir()] == ["file.safetensors"]
+
+
+def test_scalars_and_64_bits_round_trip(tmp_path: Path) -> None:
+    tensors = {"state": np.array([2**64 - 1, 0], dtype=np.uint64), "scalar": np.array(0.1), "empty": np.zeros((0, 3))}
+    write_file(tmp_path / "file", "problem", tensors, {})
+    found, _ = read_file(tmp_path / "file", "problem")
+    for name, tensor in tensors.items():
+        assert (found[name].dtype, found[name].shape) == (tensor.dtype, tensor.shape)
+        np.testing.assert_array_equal(found[name], tensor)
+
+
+def test_text_is_written_as_it_is_and_replaces_what_was_there(tmp_path: Path) -> None:
+    for text in ("µ = 1\r\n2\n", ""):
+        write_text(tmp_path / "table.csv", text)
+        assert (tmp_path / "table.csv").read_bytes() == text.encode()
+    (tmp_path / "link").symlink_to(tmp_path / "table.csv")
+    write_text(tmp_path / "link", "through a link")
+    assert (tmp_path / "table.csv").read_text() == "through a link"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "table.csv"]
+
+
+def test_pipes_are_written_to_and_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_text(tmp_path / "pipe", "text")
+    assert os.read(reader, 100) == b"text"
+    os.close(reader)
+    assert [p.is_fifo() for p in tmp_path.iterdir()] == [True]
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_text(tmp_path / "file", "old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CheckpointError, match=r"cannot write .*file' \(No space left on device\)$"):
+        write_text(tmp_path / "file", "new")
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
 
 
 def test_a_model_file_gives_the_same_model(model: Path) -> None:
@@ -108,7 +149,11 @@ def test_other_versions_and_missing_parts(path: Path, tmp_path: Path) -> None:
 def test_unwritable_targets_leave_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="create the folder"):
         write_file(tmp_path / "missing" / "file", "problem", TENSORS, {})
+    with pytest.raises(CheckpointError, match="create the folder"):
+        write_text(tmp_path / "missing" / "file", "text")
     (tmp_path / "folder").mkdir()
     with pytest.raises(CheckpointError, match="cannot write"):
         write_file(tmp_path / "folder", "problem", TENSORS, {})
+    with pytest.raises(CheckpointError, match="cannot write"):
+        write_text(tmp_path / "folder", "text")
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
