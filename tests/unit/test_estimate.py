@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from monty.json import MontyDecoder, MontyEncoder
 
-from alloygen.errors import CheckpointError
+from alloygen.errors import AlloygenError, CheckpointError
 from alloygen.estimate import Estimate
 
 ESTIMATE = Estimate(
@@ -40,19 +40,64 @@ def test_per_site_values() -> None:
     assert str(ESTIMATE).startswith("-50.0000 +- 0.0063 meV/site at 500 K (ESS 900 of 1000, reliable)")
 
 
-@pytest.mark.parametrize("k", [-math.inf, math.inf, 0.3])
-def test_json_round_trip(k: float) -> None:
-    estimate = replace(ESTIMATE, pareto_k=k)
+CANONICAL = replace(
+    ESTIMATE, quantity="free_energy", chemical_potentials={}, counts={"Cu": 12, "Au": 4}, pareto_k=math.nan
+)
+
+
+def test_other_quantities() -> None:
+    assert CANONICAL.log_partition_function == ESTIMATE.log_partition_function
+    assert str(CANONICAL).startswith("free energy -50.0000 +- 0.0063 meV/site at 500 K with Cu12 Au4 (ESS 900 of 1000")
+    capacity = replace(ESTIMATE, quantity="heat_capacity", value=16 * 8.617333e-5)
+    assert str(capacity).startswith("heat capacity 1.0000 +- 0.0725 k_B/site at 500 K (")
+    assert str(replace(ESTIMATE, quantity="count", value=4.0)).startswith("count 0.2500 +- 0.0000 atoms/site")
+    for quantity in ("energy", "heat_capacity", "count"):
+        with pytest.raises(AlloygenError, match=f"{quantity}.*no partition function"):
+            _ = replace(ESTIMATE, quantity=quantity).log_partition_function
+    with pytest.raises(AlloygenError, match=r"'entropy' is unknown: expected one of grand_potential, free_energy"):
+        replace(ESTIMATE, quantity="entropy")
+
+
+FLOATS = [f.name for f in fields(Estimate) if f.type == "float"]
+
+
+@pytest.mark.parametrize("number", [-math.inf, math.inf, math.nan, 0.3])
+@pytest.mark.parametrize("name", FLOATS)
+def test_json_round_trip(name: str, number: float) -> None:
+    estimate = replace(CANONICAL, **{name: number})
     text = json.dumps(estimate.as_dict(), allow_nan=False)
-    assert Estimate.from_dict(json.loads(text)) == estimate
-    assert MontyDecoder().decode(text) == estimate
-    assert MontyDecoder().decode(json.dumps([estimate], cls=MontyEncoder)) == [estimate]
+    # NaN differs from itself: compare what is written.
+    for copy in (
+        Estimate.from_dict(json.loads(text)),
+        MontyDecoder().decode(text),
+        MontyDecoder().decode(json.dumps([estimate], cls=MontyEncoder))[0],
+    ):
+        assert isinstance(copy, Estimate)
+        assert repr(copy) == repr(estimate)
+
+
+def test_every_number_is_covered() -> None:
+    assert {"value", "error", "lower_bound", "upper_bound", "pareto_k", "wall_time"} <= set(FLOATS)
+    assert Estimate.from_dict(ESTIMATE.as_dict()) == ESTIMATE
+
+
+def test_records_of_format_1() -> None:
+    record = """{"@module": "alloygen.estimate", "@class": "Estimate", "format": 1, "value": -0.8, "error": 0.0001,
+        "lower_bound": -0.81, "upper_bound": -0.79, "temperature": 500.0, "chemical_potentials": {"Cu": 0.0, "Au": 0.05},
+        "n_sites": 16, "n_samples": 1000, "effective_sample_size": 900.0, "pareto_k": "-inf", "reliable": true,
+        "reason": "all checks pass", "estimator": "importance sampling", "units": "atomic",
+        "n_energy_evaluations": 1128, "wall_time": 0.5}"""
+    assert Estimate.from_dict(json.loads(record)) == ESTIMATE
+    assert MontyDecoder().decode(record) == ESTIMATE
+    assert (ESTIMATE.quantity, ESTIMATE.counts) == ("grand_potential", None)
 
 
 def test_incomplete_and_foreign_records() -> None:
     record = ESTIMATE.as_dict()
     with pytest.raises(CheckpointError, match="format 99"):
         Estimate.from_dict({**record, "format": 99})
-    del record["error"]
-    with pytest.raises(CheckpointError, match="lacks error"):
-        Estimate.from_dict(record)
+    with pytest.raises(AlloygenError, match="quantity 'entropy' is unknown"):
+        Estimate.from_dict({**record, "quantity": "entropy"})
+    for name in ("error", "quantity"):
+        with pytest.raises(CheckpointError, match=f"lacks {name}"):
+            Estimate.from_dict({key: value for key, value in record.items() if key != name})
