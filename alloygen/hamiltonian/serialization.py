@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from alloygen.files import digest
 from alloygen.hamiltonian.cluster_hamiltonian import ClusterHamiltonian
 from alloygen.hamiltonian.polynomial import Polynomial
 from alloygen.lattice import Lattice
@@ -19,20 +20,45 @@ def hamiltonian_to_record(hamiltonian: ClusterHamiltonian) -> tuple[dict[str, Ar
 
     With them, a machine without spglib can load the Hamiltonian and train on it.
     """
-    lattice, polynomial = hamiltonian.lattice, hamiltonian.polynomial
-    arrays = {
+    lattice = hamiltonian.lattice
+    arrays, metadata = _energy_record(hamiltonian)
+    geometry = {
         "primitive_cell": lattice.primitive_cell,
         "basis": lattice.basis,
+        "point_permutations": lattice.point_permutations.astype(np.int32),
+    }
+    return {**geometry, **arrays}, metadata
+
+
+def _energy_record(hamiltonian: ClusterHamiltonian) -> tuple[dict[str, Array], dict[str, Any]]:
+    """What decides the energy of an occupation, and which site each of its codes belongs to."""
+    lattice, polynomial = hamiltonian.lattice, hamiltonian.polynomial
+    arrays = {
         "supercell_matrix": lattice.supercell_matrix,
         "site_basis": lattice.site_basis,
         "site_offset": lattice.site_offset,
-        "point_permutations": lattice.point_permutations.astype(np.int32),
         "features": polynomial.features.astype(np.int32),
         "coefficients": polynomial.coefficients,
         "constant": np.array([polynomial.constant]),
     }
     metadata = {"allowed_species": [list(names) for names in lattice.allowed_species], "units": hamiltonian.units.name}
     return arrays, metadata
+
+
+def fingerprint(hamiltonian: ClusterHamiltonian) -> str:
+    """SHA-256, in hexadecimal, of everything that decides energies: equal for equal Hamiltonians on equal sites.
+
+    The primitive cell's shape and the positions in it take no part, nor do the symmetry operations.
+
+    Examples
+    --------
+    >>> from alloygen.hamiltonian import ising_hamiltonian
+    >>> one, two = (fingerprint(ising_hamiltonian(4, 4, coupling=j)) for j in (1.0, 1.1))
+    >>> len(one), one == two, one == fingerprint(ising_hamiltonian(4, 4))
+    (64, False, True)
+    """
+    arrays, metadata = _energy_record(hamiltonian)
+    return digest("hamiltonian", metadata, arrays)
 
 
 def hamiltonian_from_record(arrays: dict[str, Array], metadata: dict[str, Any]) -> ClusterHamiltonian:
