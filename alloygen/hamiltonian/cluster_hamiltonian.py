@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ from alloygen.hamiltonian.tree import PrefixTree, group_by_feature
 from alloygen.lattice import Lattice
 from alloygen.typing import Float64, Int64
 from alloygen.units import ATOMIC, UnitSystem
+
+if TYPE_CHECKING:
+    from alloygen.hamiltonian.environments import Environments
 
 Array = np.ndarray
 
@@ -111,6 +114,13 @@ class ClusterHamiltonian:
     def by_feature(self) -> tuple[Array, Array, Array]:
         """The monomials of each feature: (pointer, other features, coefficients); see ``group_by_feature``."""
         return group_by_feature(self.polynomial, self.n_features)
+
+    @cached_property
+    def environments(self) -> Environments:
+        """Energies of single sites as tables, for Monte Carlo."""
+        from alloygen.hamiltonian.environments import build_environments
+
+        return build_environments(self)
 
     def features(self, occupation: Tensor, known: Tensor | None = None) -> Tensor:
         """Point functions of a batch, shape (n, n_features), float64; 0 on sites that are not ``known``."""

@@ -1,104 +1,42 @@
-r"""Metropolis Monte Carlo in the semi-grand canonical ensemble, compiled, for many replicas.
+r"""Metropolis Monte Carlo in the semi-grand canonical and the canonical ensemble, compiled, for many replicas.
 
-A trial changes one site to another of its allowed species with probability min(1, exp[-beta (dE - mu.dN)]). The
-derivative of the energy by every feature is kept up to date, so a rejected trial costs a look-up and only accepted
-ones pay for the clusters around the site. Every replica has a random stream of its own (SplitMix64; Steele, Lea and
-Flood, 10.1145/2660193.2660195), so results do not depend on how replicas are spread over threads.
+Energies of single sites are kept up to date (:mod:`alloygen.hamiltonian.environments`), so a rejected trial costs a table
+look-up and an accepted one the additions for the sites around it. Where nearly all trials are rejected, the semi-grand
+canonical sampler draws the number of rejections in a row instead of making them, which changes no probability.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
-from numba import njit
 
+from alloygen.errors import AlloygenError
 from alloygen.hamiltonian import ClusterHamiltonian
+from alloygen.hamiltonian.environments import environment_state
+from alloygen.reference.random_streams import random_streams
+from alloygen.reference.trial_kernels import canonical_trials, rejection_free_trials, semigrand_trials
 
 Array = np.ndarray
 
-
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[misc]
-def random_bits(state, replica):  # type: ignore[no-untyped-def]
-    """Advance one replica's SplitMix64 stream and return 64 random bits."""
-    state[replica] += np.uint64(0x9E3779B97F4A7C15)
-    z = state[replica]
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+#: Rejection-free trials pay where fewer trials than this fraction are accepted, and calls make this many sweeps.
+REJECTION_FREE_ACCEPTANCE, REJECTION_FREE_SWEEPS = 0.002, 8
 
 
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[misc]
-def uniform(state, replica):  # type: ignore[no-untyped-def]
-    """Return a uniform random number in [0, 1)."""
-    return float(random_bits(state, replica) >> np.uint64(11)) * 1.1102230246251565e-16
-
-
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[misc]
-def below(state, replica, limit):  # type: ignore[no-untyped-def]
-    """Return a random integer in [0, limit); the bias is below limit / 2^32."""
-    return np.int64(((random_bits(state, replica) >> np.uint64(32)) * np.uint64(limit)) >> np.uint64(32))
-
-
-@njit(cache=True, nogil=True)  # type: ignore[misc]
-def change_site(  # type: ignore[no-untyped-def]
-    features, derivative, low, high, table, code, pointer, others, coefficients
-):
-    """Set one site's species and update the derivatives by the features around it."""
-    n_others = others.shape[1]
-    for f in range(low, high):
-        delta = table[code, f - low] - features[f]
-        if delta == 0.0:
-            continue
-        for m in range(pointer[f], pointer[f + 1]):
-            weight = coefficients[m] * delta
-            for k in range(n_others):
-                target = others[m, k]
-                if target < 0:
-                    break
-                product = weight
-                for other in range(n_others):
-                    if others[m, other] < 0:
-                        break
-                    if other != k:
-                        product *= features[others[m, other]]
-                derivative[target] += product
-    for f in range(low, high):
-        features[f] = table[code, f - low]
-
-
-@njit(cache=True, nogil=True)  # type: ignore[misc]
-def sweep_replicas(  # type: ignore[no-untyped-def]
-    n_trials, occupation, energy, counts, features, derivative, beta, mu, random_state,
-    active, n_allowed, start, table, species, pointer, others, coefficients, accepted,
-):  # fmt: skip
-    """Make ``n_trials`` single-site trials in every replica."""
-    n_active = len(active)
-    for replica in range(len(occupation)):
-        for _ in range(n_trials):
-            a = below(random_state, replica, n_active)
-            site = active[a]
-            old = occupation[replica, site]
-            if n_allowed[a] == 2:
-                new = 1 - old
-            else:
-                new = (old + 1 + below(random_state, replica, n_allowed[a] - 1)) % n_allowed[a]
-            low, high = start[a], start[a] + n_allowed[a] - 1
-            change = 0.0
-            for f in range(low, high):
-                change += (table[a, new, f - low] - table[a, old, f - low]) * derivative[replica, f]
-            old_species, new_species = species[a, old], species[a, new]
-            work = mu[replica, new_species] - mu[replica, old_species]
-            exponent = -beta[replica] * (change - work)
-            if exponent >= 0.0 or uniform(random_state, replica) < np.exp(exponent):
-                change_site(
-                    features[replica], derivative[replica], low, high, table[a], new, pointer, others, coefficients
-                )
-                occupation[replica, site] = new
-                energy[replica] += change
-                counts[replica, old_species] -= 1
-                counts[replica, new_species] += 1
-                accepted[replica] += 1
+def in_groups(work: Callable[[int, int], None], n_replicas: int, n_threads: int | None) -> None:
+    """Call ``work(low, high)`` for groups of replicas, one thread each (one per core by default)."""
+    workers = max(1, min(n_threads or os.cpu_count() or 1, n_replicas))
+    edges = np.linspace(0, n_replicas, workers + 1).astype(int)
+    if workers == 1:
+        work(0, n_replicas)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(work, edges[:-1].tolist(), edges[1:].tolist()))
 
 
 @dataclass(eq=False)
@@ -110,69 +48,160 @@ class MetropolisSampler:
     hamiltonian
         The energy.
     beta, chemical_potentials
-        Inverse temperature (n_replicas,) and chemical potential per species (n_replicas, n_species).
+        Inverse temperature (n_replicas,) and chemical potential per species (n_replicas, n_species); the canonical
+        ensemble ignores the latter.
     seed
         Seed of the replicas' random streams.
+    ensemble
+        "semigrand" (single-site changes) or "canonical" (exchanges of unlike species on one sublattice; the composition of a
+        replica is that of :meth:`set_occupation`).
+    method
+        Of semi-grand trials: "metropolis", "rejection_free", or "automatic" (whichever is faster at a replica's acceptance).
+    n_threads
+        Threads that share the replicas; one per core by default. It changes no result.
 
     Attributes
     ----------
-    occupation, energy, counts
-        State of the replicas: codes (n_replicas, n_sites), energies (n_replicas,), species counts.
+    energy, counts
+        Energies (n_replicas,) and species counts (n_replicas, n_species) of the replicas.
     accepted, trials
         Accepted trials per replica, and trials made in each.
+
+    Raises
+    ------
+    AlloygenError
+        If the ensemble or the method is unknown.
     """
 
     hamiltonian: ClusterHamiltonian
     beta: Array
     chemical_potentials: Array
     seed: int
+    ensemble: str = "semigrand"
+    method: str = "automatic"
+    n_threads: int | None = None
 
     def __post_init__(self) -> None:
+        for name, known in (
+            ("ensemble", ("semigrand", "canonical")),
+            ("method", ("automatic", "metropolis", "rejection_free")),
+        ):
+            if getattr(self, name) not in known:
+                raise AlloygenError(f"{name} = {getattr(self, name)!r}: expected one of {', '.join(known)}")
+        self.beta = np.asarray(self.beta, dtype=np.float64)
         lattice = self.hamiltonian.lattice
         generator = np.random.default_rng(self.seed)
         n_replicas = len(self.beta)
-        self.random_state = generator.integers(0, 2**63, size=n_replicas, dtype=np.uint64)
+        self.random_state = random_streams(generator, n_replicas)
         self.accepted = np.zeros(n_replicas, dtype=np.int64)
         self.trials = 0
         active = lattice.active_sites
-        self._sites = (
-            active,
-            lattice.n_allowed[active],
-            self.hamiltonian.feature_start[:-1][active],
-            np.ascontiguousarray(self.hamiltonian.point_table[active]),
-            np.ascontiguousarray(lattice.species_codes[active]),
-        )
+        self._sites = (active, lattice.n_allowed[active], np.ascontiguousarray(lattice.species_codes[active]))
+        # Acceptance of each replica in the last call, for the automatic choice of the method.
+        self._acceptance = np.ones(n_replicas)
         self.set_occupation(generator.integers(0, lattice.n_allowed, size=(n_replicas, lattice.n_sites)))
 
-    def set_occupation(self, occupation: Array) -> None:
-        """Start the replicas from these configurations, shape (n_replicas, n_sites)."""
-        import torch
+    @property
+    def occupation(self) -> Array:
+        """Species codes of the replicas, a copy of shape (n_replicas, n_sites), int64."""
+        return self._codes.astype(np.int64)
 
+    def set_occupation(self, occupation: Any) -> None:
+        """Start the replicas from these configurations, shape (n_replicas, n_sites).
+
+        Raises
+        ------
+        OccupationError
+            If shape, type or codes are wrong.
+        """
         lattice = self.hamiltonian.lattice
-        self.occupation = np.array(occupation, dtype=np.int64)
-        tensor = torch.from_numpy(self.occupation)
-        self.energy = self.hamiltonian.energy(tensor).numpy()
-        self.features = self.hamiltonian.features(tensor).numpy()
-        self.derivative = self.hamiltonian.derivatives(torch.from_numpy(self.features)).numpy()
-        species = np.take_along_axis(lattice.species_codes[None], self.occupation[:, :, None], axis=2)[:, :, 0]
+        checked = self.hamiltonian.check_occupation(np.array(occupation, dtype=np.int64))
+        codes = checked.numpy()
+        self._codes = codes.astype(np.int8)
+        self.energy = self.hamiltonian.energy(checked).numpy()
+        self._index, self._field = environment_state(self.hamiltonian.environments, codes)
+        species = np.take_along_axis(lattice.species_codes[None], codes[:, :, None], axis=2)[:, :, 0]
         self.counts = (species[:, :, None] == np.arange(len(lattice.species))).sum(axis=1)
+        #: For the canonical kernel: see :func:`_sites_by_species`.
+        self.canonical_arrays = _sites_by_species(
+            self.hamiltonian, codes if self.ensemble == "canonical" else codes[:0]
+        )
+
+    def refresh(self) -> None:
+        """Replace energies and site energies, sums of many changes, by freshly computed ones."""
+        self.set_occupation(self.occupation)
 
     def sweep(self, n_sweeps: int = 1) -> None:
         """Make ``n_sweeps`` trials per active site in every replica."""
-        n_trials = n_sweeps * len(self._sites[0])
-        sweep_replicas(
-            n_trials, self.occupation, self.energy, self.counts, self.features, self.derivative, self.beta,
-            self.chemical_potentials, self.random_state, *self._sites, *self.hamiltonian.by_feature, self.accepted,
-        )  # fmt: skip
+        self.run(n_sweeps * len(self._sites[0]))
+
+    def run(self, n_trials: int) -> None:
+        """Make ``n_trials`` trials in every replica."""
+        before = self.accepted.copy()
+        free = self._rejection_free(n_trials)
+
+        def work(low: int, high: int) -> None:
+            state = (*self.hamiltonian.environments, self._codes, self._index, self._field, self.energy)
+            if self.ensemble == "canonical":
+                canonical_trials(
+                    low, high, n_trials, *state, self.beta, self.random_state, *self.canonical_arrays, self.accepted,
+                )  # fmt: skip
+                return
+            # Neighbours that use the same method go in one call.
+            edges = [low, *(np.flatnonzero(np.diff(free[low:high])) + low + 1).tolist(), high]
+            for start, end in pairwise(edges):
+                kernel = rejection_free_trials if free[start] else semigrand_trials
+                kernel(
+                    start, end, n_trials, *state, self.counts, self.beta, self.chemical_potentials, self.random_state,
+                    *self._sites, self.accepted,
+                )  # fmt: skip
+
+        in_groups(work, len(self.beta), self.n_threads)
         self.trials += n_trials
+        self._acceptance = (self.accepted - before) / max(1, n_trials)
+
+    def _rejection_free(self, n_trials: int) -> Array:
+        if self.method != "automatic":
+            return np.full(len(self.beta), self.method == "rejection_free")
+        enough = n_trials >= REJECTION_FREE_SWEEPS * len(self._sites[0])
+        return (self._acceptance < REJECTION_FREE_ACCEPTANCE) & enough
 
     @property
     def log_weight(self) -> Array:
         """-beta (E - mu.N) of every replica at its own condition."""
         return -self.beta * (self.energy - (self.counts * self.chemical_potentials).sum(axis=1))
 
-    def swap(self, first: Array, second: Array, accept: Array) -> None:
-        """Exchange the configurations of the pairs (first, second) where ``accept`` is true."""
-        i, j = first[accept], second[accept]
-        for state in (self.occupation, self.energy, self.counts, self.features, self.derivative):
-            state[i], state[j] = state[j].copy(), state[i].copy()
+
+def _sites_by_species(hamiltonian: ClusterHamiltonian, codes: Array) -> tuple[Array, Array, Array]:
+    """Sort the sites of every replica by sublattice and species.
+
+    Returns
+    -------
+    n_movable
+        Positions of sublattices with two or more species, shape (n_replicas,).
+    places
+        Sites, those of sublattices with two or more species first, shape (n_replicas, n_active).
+    blocks
+        Begin and end of each position's species and sublattice in that list, shape (n_replicas, n_active, 4).
+    """
+    lattice = hamiltonian.lattice
+    active = lattice.active_sites
+    places = np.zeros((len(codes), len(active)), dtype=np.int32)
+    blocks = np.zeros((len(codes), len(active), 4), dtype=np.int64)
+    n_movable = np.zeros(len(codes), dtype=np.int64)
+    for row, code in enumerate(codes):
+        position = 0
+        for sublattice in range(len(lattice.sublattices)):
+            members = active[lattice.site_sublattice[active] == sublattice]
+            found, n_each = np.unique(code[members], return_counts=True)
+            if len(found) < 2:
+                continue
+            inside = slice(position, position + len(members))
+            places[row, inside] = members[np.argsort(code[members], kind="stable")]
+            ends = position + np.cumsum(n_each)
+            blocks[row, inside, 0] = np.repeat(ends - n_each, n_each)
+            blocks[row, inside, 1] = np.repeat(ends, n_each)
+            blocks[row, inside, 2:] = position, position + len(members)
+            position += len(members)
+        n_movable[row] = position
+    return n_movable, places, blocks
