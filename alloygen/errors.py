@@ -40,6 +40,10 @@ class OccupationError(AlloygenError, ValueError):
     """An occupation array of the wrong shape, type or range of codes."""
 
 
+class CompositionError(AlloygenError, ValueError):
+    """Numbers of atoms, or fractions, that the sites of a lattice cannot have."""
+
+
 class SupercellError(AlloygenError, ValueError):
     """A supercell that is not a whole, complete multiple of the primitive cell."""
 

@@ -1,104 +1,69 @@
-r"""Replica exchange over a grid of temperatures and chemical potentials.
+r"""Replica exchange over a grid of temperatures and chemical potentials, or over temperatures at one composition.
 
-Neighbours on the grid swap configurations with probability min(1, exp[(beta_i - beta_j)(E_i - E_j)
-- (beta_i mu_i - beta_j mu_j).(N_i - N_j)]) (Hukushima and Nemoto, 10.1143/JPSJ.65.1604), so low temperatures inherit
-the ergodicity of high ones. Two or more runs from different starts show whether that suffices.
+Neighbours on the grid swap conditions with probability min(1, exp[(beta_i - beta_j)(E_i - E_j)
+- (beta_i mu_i - beta_j mu_j).(N_i - N_j)]) (Hukushima and Nemoto, doi:10.1143/JPSJ.65.1604), so low temperatures inherit
+the ergodicity of high ones. An infinite temperature may top the ladder: there configurations are drawn independently, and
+its partition function, known exactly, anchors the free energies of all others (:mod:`alloygen.reference.multistate`).
+Two or more runs from different starts show whether the exchange suffices.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import torch
 
-from alloygen.errors import WindowError
+from alloygen.errors import OccupationError
 from alloygen.hamiltonian import ClusterHamiltonian
+from alloygen.reference.compositions import check_separate_sublattices, random_occupations
+from alloygen.reference.condition_grid import ConditionGrid, ReferenceSamples
+from alloygen.reference.exchange_kernels import exchange_steps
 from alloygen.reference.monte_carlo import MetropolisSampler
+from alloygen.reference.random_streams import random_streams
+from alloygen.reference.run_folder import RunFolder
 
 Array = np.ndarray
 
-
-@dataclass(frozen=True, eq=False)
-class ConditionGrid:
-    """A product grid of temperatures and chemical potentials.
-
-    Attributes
-    ----------
-    temperatures
-        Ascending, shape (n_temperatures,).
-    chemical_potentials
-        One vector over species per grid point, shape (n_mu, n_species).
-    mu_shape
-        Grid points along each varied species; their product is n_mu.
-    """
-
-    temperatures: Array
-    chemical_potentials: Array
-    mu_shape: tuple[int, ...]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(n_temperatures, grid points along each varied species)."""
-        return (len(self.temperatures), *self.mu_shape)
-
-    def flat(self) -> tuple[Array, Array]:
-        """Temperatures (n_conditions,) and chemical potentials (n_conditions, n_species) of all grid points."""
-        n_mu = len(self.chemical_potentials)
-        return np.repeat(self.temperatures, n_mu), np.tile(self.chemical_potentials, (len(self.temperatures), 1))
-
-    def neighbours(self) -> list[tuple[int, Array, Array]]:
-        """Disjoint sets of neighbour pairs, even and odd along every axis: (axis, first, second)."""
-        index = np.arange(int(np.prod(self.shape))).reshape(self.shape)
-        groups = []
-        for axis, size in enumerate(self.shape):
-            along = np.moveaxis(index, axis, 0)
-            for parity in (0, 1):
-                first, second = along[parity : size - 1 : 2], along[parity + 1 : size : 2]
-                if first.size:
-                    groups.append((axis, first.ravel(), second.ravel()))
-        return groups
+#: Samples between two calls of the compiled loop, at which progress is shown and state is saved.
+BLOCK = 32
 
 
-@dataclass(frozen=True, eq=False)
-class ReferenceSamples:
-    """Samples of every condition of a grid.
+@dataclass(eq=False)
+class _Run:
+    """One run: its replicas, who is where, and what it counted."""
 
-    Attributes
-    ----------
-    grid
-        The conditions.
-    occupation
-        int8 codes, shape (n_conditions, n_samples, n_sites); samples of all runs, run after run.
-    energy
-        Energy units per supercell, shape (n_conditions, n_samples).
-    counts
-        Species counts, shape (n_conditions, n_samples, n_species).
-    n_runs
-        Independent runs.
-    swap_acceptance
-        Acceptance of swaps between a condition and the next one along every axis of the grid, shape
-        (n_axes, n_conditions); NaN where no swap was tried.
-    """
+    sampler: MetropolisSampler
+    condition_of: Array
+    swap_state: Array
+    swapped: Array
+    tried: Array
+    direction: Array
+    round_trips: Array
+    accepted: Array
+    arrays: tuple[str, ...] = field(
+        default=("condition_of", "swap_state", "swapped", "tried", "direction", "round_trips", "accepted"), repr=False
+    )
 
-    grid: ConditionGrid
-    occupation: Array
-    energy: Array
-    counts: Array
-    n_runs: int
-    swap_acceptance: Array
+    def state(self) -> dict[str, Array]:
+        """Everything that the run's future depends on."""
+        return {
+            "codes": self.sampler.occupation.astype(np.int8),
+            "random_state": self.sampler.random_state,
+            **{name: getattr(self, name) for name in self.arrays},
+        }
 
-    def split_r_hat(self) -> Array:
-        """Split R-hat of the energy per condition (Gelman et al., Bayesian Data Analysis, eq. 11.4)."""
-        half = self.energy.shape[1] // (2 * self.n_runs)
-        chains = self.energy.reshape(len(self.energy), self.n_runs, -1)[:, :, : 2 * half]
-        chains = chains.reshape(len(self.energy), 2 * self.n_runs, half)
-        within = chains.var(axis=2, ddof=1).mean(axis=1)
-        between = chains.mean(axis=2).var(axis=1, ddof=1)
-        # Frozen replicas (no variance within or between) are converged.
-        return np.sqrt((half - 1) / half + between / np.where(within > 0, within, np.inf) + (within == 0) / half)
+    def restore(self, state: Mapping[str, Array]) -> None:
+        self.sampler.set_occupation(state["codes"].astype(np.int64))
+        self.sampler.random_state = state["random_state"]
+        for name in self.arrays:
+            setattr(self, name, state[name])
 
 
 def replica_exchange(
@@ -110,6 +75,10 @@ def replica_exchange(
     n_runs: int = 2,
     burn_in: float = 0.2,
     seed: int = 0,
+    counts: Mapping[str, int] | None = None,
+    starts: Sequence[Any] = (),
+    keep_occupation: bool = True,
+    folder: str | os.PathLike[str] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> ReferenceSamples:
     """Sample every condition of a grid.
@@ -125,105 +94,192 @@ def replica_exchange(
     sweeps_per_sample
         Sweeps (trials per site) between samples; every sweep is followed by swaps.
     n_runs
-        Independent runs, one thread each: the first starts from random configurations, the others from the same
-        species on every site of a sublattice, a different one in each run.
+        Independent runs, one thread each. The first starts from random configurations; the next ones from ``starts``; any
+        others, in the semi-grand canonical ensemble, from one species on every site of a sublattice, a different one in each
+        run, and in the canonical one from random configurations.
     burn_in
         Fraction of samples made and thrown away before those that are kept.
     seed
         Seed of the run.
+    counts
+        Number of atoms of every species, for a run in the canonical ensemble; the grid's chemical potentials then play no
+        part.
+    starts
+        Configurations (n_sites,) that whole runs start from, such as ground states.
+    keep_occupation
+        Whether to keep the configurations, or only energies and counts.
+    folder
+        Where to stream samples and state; a run that was killed continues from there, with the same results to the last
+        bit. In memory only by default.
     progress
         Called with the finished fraction.
 
     Raises
     ------
     WindowError
-        If the grid has a single condition.
+        If the grid has a single condition, or temperatures that are not ascending.
+    CompositionError
+        If the supercell cannot hold ``counts``.
+    OccupationError
+        If a start does not fit the lattice, or does not have the composition.
+    CheckpointError
+        If the folder holds another run.
     """
-    if int(np.prod(grid.shape)) < 2:
-        raise WindowError(
-            "replica exchange over a single condition has nothing to exchange: pass a grid of at least two temperatures"
-        )
-    seeds = np.random.SeedSequence(seed).spawn(n_runs)
+    begin = time.perf_counter()
+    grid.check()
     per_run = -(-n_samples // n_runs)
-    workers = min(n_runs, os.cpu_count() or 1)
+    n_skipped = -(-int(np.ceil(burn_in * per_run)) // BLOCK) * BLOCK
+    runs = [
+        _new_run(hamiltonian, grid, counts, starts, number, stream)
+        for number, stream in enumerate(np.random.SeedSequence(seed).spawn(n_runs))
+    ]
+    settings = {
+        "temperatures": [float(t) if np.isfinite(t) else "infinite" for t in grid.temperatures],
+        "chemical_potentials": grid.chemical_potentials.tolist(),
+        "n_samples": n_samples,
+        "sweeps_per_sample": sweeps_per_sample,
+        "n_runs": n_runs,
+        "burn_in": burn_in,
+        "seed": seed,
+        "counts": None if counts is None else dict(counts),
+        "starts": [np.asarray(start).tolist() for start in starts],
+        "keep_occupation": keep_occupation,
+    }
+    store = RunFolder.open(folder, "replica exchange", settings, hamiltonian)
+    spent = 0.0
+    found = store.load()
+    if found is not None:
+        arrays, metadata = found
+        spent = float(metadata["wall_time"])
+        for number, run in enumerate(runs):
+            run.restore({key.split(".", 1)[1]: a for key, a in arrays.items() if key.startswith(f"{number}.")})
+    edges = [*range(-n_skipped, per_run, BLOCK), per_run]
 
-    def run(number: int) -> tuple[Array, Array, Array, Array]:
-        report = progress if number == 0 else None
-        return _run(hamiltonian, grid, per_run, sweeps_per_sample, burn_in, number, seeds[number], report)
+    def save() -> None:
+        states = {f"{i}.{name}": array for i, run in enumerate(runs) for name, array in run.state().items()}
+        store.save(states, {"wall_time": spent + time.perf_counter() - begin})
 
-    with ThreadPoolExecutor(workers) as pool:
-        parts = list(pool.map(run, range(n_runs)))
-    occupation, energy, counts = (np.concatenate([p[k] for p in parts], axis=1) for k in range(3))
-    return ReferenceSamples(grid, occupation, energy, counts, n_runs, np.mean([p[3] for p in parts], axis=0))
-
-
-def _start(hamiltonian: ClusterHamiltonian, number: int, n_replicas: int) -> Array | None:
-    """Start of a run: None (random) for the first, one species everywhere for the others."""
-    if number == 0:
-        return None
-    return np.tile((number - 1) % hamiltonian.lattice.n_allowed, (n_replicas, 1))
-
-
-def _run(
-    hamiltonian: ClusterHamiltonian,
-    grid: ConditionGrid,
-    n_samples: int,
-    sweeps_per_sample: int,
-    burn_in: float,
-    number: int,
-    seed: np.random.SeedSequence,
-    progress: Callable[[float], None] | None,
-) -> tuple[Array, Array, Array, Array]:
-    temperature, mu = grid.flat()
-    beta = 1.0 / (hamiltonian.units.boltzmann_constant * temperature)
-    stream, swaps = seed.spawn(2)
-    sampler = MetropolisSampler(hamiltonian, beta, mu, int(stream.generate_state(1)[0]))
-    start = _start(hamiltonian, number, len(beta))
-    if start is not None:
-        sampler.set_occupation(start)
-    generator = np.random.default_rng(swaps)
-    groups = grid.neighbours()
-    n_sites = hamiltonian.lattice.n_sites
-    occupation = np.empty((len(beta), n_samples, n_sites), dtype=np.int8)
-    energy = np.empty((len(beta), n_samples))
-    counts = np.empty((len(beta), n_samples, sampler.counts.shape[1]), dtype=np.int32)
-    swapped, tried = np.zeros((2, len(grid.shape), len(beta)))
-    skipped = int(np.ceil(burn_in * n_samples))
-    for step in range(-skipped, n_samples):
-        for _ in range(sweeps_per_sample):
-            sampler.sweep()
-            _exchange(sampler, groups, generator, swapped, tried)
-        if step >= 0:
-            occupation[:, step], energy[:, step], counts[:, step] = sampler.occupation, sampler.energy, sampler.counts
-        if progress is not None and step % 16 == 0:
-            progress((step + skipped + 1) / (n_samples + skipped))
-    # Energies are sums of many increments: replace them by exact ones.
-    import torch
-
-    exact = hamiltonian.energy(torch.from_numpy(occupation.reshape(-1, n_sites).astype(np.int64)))
-    return (
-        occupation,
-        exact.numpy().reshape(len(beta), n_samples),
-        counts,
-        swapped / np.where(tried > 0, tried, np.nan),
+    with ThreadPoolExecutor(min(n_runs, os.cpu_count() or 1)) as pool:
+        for low, high in list(pairwise(edges))[store.n_blocks :]:
+            parts = list(
+                pool.map(lambda run: _advance(run, grid, high - low, sweeps_per_sample, keep_occupation), runs)  # noqa: B023
+            )
+            kept = high > 0
+            store.append(
+                {name: np.stack([p[name] for p in parts], axis=1) if kept else np.zeros(0) for name in parts[0]}
+            )
+            if store.due():
+                save()
+            if progress is not None:
+                progress((high + n_skipped) / (per_run + n_skipped))
+    save()
+    return _collect(
+        hamiltonian, grid, counts, store, runs, edges, spent + time.perf_counter() - begin, sweeps_per_sample
     )
 
 
-def _exchange(
-    sampler: MetropolisSampler,
-    groups: Sequence[tuple[int, Array, Array]],
-    generator: np.random.Generator,
-    swapped: Array,
-    tried: Array,
-) -> None:
-    """Try to swap one randomly chosen set of neighbour pairs."""
-    axis, first, second = groups[int(generator.integers(len(groups)))]
-    beta, mu = sampler.beta, sampler.chemical_potentials
-    energy = sampler.energy[first] - sampler.energy[second]
-    counts = sampler.counts[first] - sampler.counts[second]
-    field = beta[first, None] * mu[first] - beta[second, None] * mu[second]
-    exponent = (beta[first] - beta[second]) * energy - (field * counts).sum(axis=1)
-    accept = np.log(generator.random(len(first))) < exponent
-    sampler.swap(first, second, accept)
-    tried[axis, first] += 1
-    swapped[axis, first] += accept
+def _collect(
+    hamiltonian: ClusterHamiltonian,
+    grid: ConditionGrid,
+    counts: Mapping[str, int] | None,
+    store: RunFolder,
+    runs: Sequence[_Run],
+    edges: Sequence[int],
+    wall_time: float,
+    sweeps_per_sample: int,
+) -> ReferenceSamples:
+    n_conditions = int(np.prod(grid.shape))
+    blocks = [block for block, high in zip(store.blocks(), edges[1:], strict=True) if high > 0]
+
+    def gather(name: str) -> Array:
+        # (condition, run, sample, ...) to (condition, run after run, ...)
+        whole = np.concatenate([block[name] for block in blocks], axis=2)
+        return whole.reshape(n_conditions, whole.shape[1] * whole.shape[2], *whole.shape[3:])
+
+    with np.errstate(invalid="ignore"):
+        acceptance = np.mean([run.swapped / np.where(run.tried > 0, run.tried, np.nan) for run in runs], axis=0)
+    n_steps = (edges[-1] - edges[0]) * sweeps_per_sample
+    return ReferenceSamples(
+        grid,
+        gather("occupation"),
+        gather("energy"),
+        gather("counts"),
+        len(runs),
+        acceptance,
+        np.array([run.round_trips.sum() for run in runs]),
+        None if counts is None else {name: int(counts.get(name, 0)) for name in hamiltonian.lattice.species},
+        n_steps * len(runs) * n_conditions * len(hamiltonian.lattice.active_sites),
+        wall_time,
+    )
+
+
+def _new_run(
+    hamiltonian: ClusterHamiltonian,
+    grid: ConditionGrid,
+    counts: Mapping[str, int] | None,
+    starts: Sequence[Any],
+    number: int,
+    seed: np.random.SeedSequence,
+) -> _Run:
+    temperature, mu = grid.flat()
+    with np.errstate(divide="ignore"):
+        beta = np.where(np.isinf(temperature), 0.0, 1.0 / (hamiltonian.units.boltzmann_constant * temperature))
+    stream, swaps, shuffle = seed.spawn(3)
+    ensemble = "semigrand" if counts is None else "canonical"
+    if counts is not None:
+        check_separate_sublattices(hamiltonian.lattice)
+    sampler = MetropolisSampler(
+        hamiltonian, beta, mu, int(stream.generate_state(1)[0]), ensemble=ensemble, n_threads=1
+    )  # fmt: skip
+    n = len(beta)
+    generator = np.random.default_rng(shuffle)
+    if 0 < number <= len(starts):
+        start = hamiltonian.check_occupation(np.atleast_2d(np.asarray(starts[number - 1]))).numpy()
+        sampler.set_occupation(np.repeat(start, n, axis=0))
+        wanted = None if counts is None else [int(counts.get(s, 0)) for s in hamiltonian.lattice.species]
+        if wanted is not None and sampler.counts[0].tolist() != wanted:
+            raise OccupationError(
+                f"starts[{number - 1}] holds {sampler.counts[0].tolist()} atoms of "
+                f"{', '.join(hamiltonian.lattice.species)}: expected {wanted}; start from a configuration of that composition"
+            )
+    elif counts is not None:
+        sampler.set_occupation(random_occupations(hamiltonian.lattice, counts, n, generator))
+    elif number > 0:
+        sampler.set_occupation(np.tile((number - 1 - len(starts)) % hamiltonian.lattice.n_allowed, (n, 1)))
+    swapped, tried = np.zeros((2, len(grid.shape), n))
+    zeros = np.zeros(n, dtype=np.int64)
+    swap_state = random_streams(np.random.default_rng(swaps), 1)
+    return _Run(sampler, np.arange(n), swap_state, swapped, tried, zeros, zeros.copy(), zeros.copy())
+
+
+def _advance(run: _Run, grid: ConditionGrid, n: int, sweeps_per_sample: int, keep_occupation: bool) -> dict[str, Array]:
+    """Make n samples of every condition: arrays (n_conditions, n, ...)."""
+    sampler = run.sampler
+    hamiltonian = sampler.hamiltonian
+    groups = grid.neighbours()
+    first, second = (np.concatenate([group[k] for group in groups]) for k in (1, 2))
+    axis = np.repeat([group[0] for group in groups], [len(group[1]) for group in groups])
+    group_start = np.concatenate([[0], np.cumsum([len(group[1]) for group in groups])])
+    n_conditions, n_sites = sampler._codes.shape
+    level = np.repeat(np.arange(grid.shape[0]), n_conditions // grid.shape[0])
+    codes = np.empty((n_conditions, n, n_sites), dtype=np.int8)
+    counts = np.empty((n_conditions, n, sampler.counts.shape[1]), dtype=np.int32)
+    # Energies are sums of many increments: every block starts from exact ones, so that a resumed run meets the same.
+    sampler.refresh()
+    replica_at = np.argsort(run.condition_of)
+    n_trials = len(hamiltonian.lattice.active_sites)
+    for step in range(n):
+        exchange_steps(
+            sweeps_per_sample, n_trials, sampler.ensemble == "canonical", *hamiltonian.environments, sampler._codes,
+            sampler._index, sampler._field, sampler.energy, sampler.counts, sampler.random_state, *sampler._sites,
+            *sampler.canonical_arrays, sampler.beta, sampler.chemical_potentials, run.condition_of, replica_at, first,
+            second, axis, group_start, run.swap_state, run.swapped, run.tried, level, grid.shape[0], run.direction,
+            run.round_trips, run.accepted,
+        )  # fmt: skip
+        codes[:, step], counts[:, step] = sampler._codes[replica_at], sampler.counts[replica_at]
+    exact = hamiltonian.energy(torch.from_numpy(codes.reshape(-1, n_sites).astype(np.int64))).numpy()
+    return {
+        "occupation": codes if keep_occupation else codes[:, :0],
+        "energy": exact.reshape(n_conditions, n),
+        "counts": counts,
+    }

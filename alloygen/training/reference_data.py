@@ -17,8 +17,9 @@ from torch import Tensor
 from alloygen.errors import WindowError
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.hamiltonian.conditions import Conditions, ConditionWindow, reference_species
+from alloygen.reference.condition_grid import ConditionGrid, ReferenceSamples
 from alloygen.reference.monte_carlo import MetropolisSampler
-from alloygen.reference.replica_exchange import ConditionGrid, ReferenceSamples, replica_exchange
+from alloygen.reference.replica_exchange import replica_exchange
 
 Array = np.ndarray
 

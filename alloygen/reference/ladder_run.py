@@ -1,0 +1,110 @@
+"""Free energies of a window of temperatures in one call: ladder, starts, replica exchange, MBAR."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from alloygen.errors import WindowError
+from alloygen.hamiltonian import ClusterHamiltonian
+from alloygen.reference.annealing import simulated_annealing
+from alloygen.reference.condition_grid import ConditionGrid
+from alloygen.reference.ladder import choose_temperatures
+from alloygen.reference.multistate import MultistateFreeEnergies
+from alloygen.reference.replica_exchange import replica_exchange
+
+#: Sweeps of the annealing that looks for ground states to start from.
+ANNEALING_SWEEPS = 500
+
+
+def ladder_free_energies(
+    hamiltonian: ClusterHamiltonian,
+    temperatures: tuple[float, float],
+    *,
+    chemical_potentials: Sequence[Mapping[str, float]] | None = None,
+    counts: Mapping[str, int] | None = None,
+    n_samples: int = 8000,
+    sweeps_per_sample: int = 4,
+    n_runs: int | None = None,
+    seed: int = 0,
+    folder: str | os.PathLike[str] | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> MultistateFreeEnergies:
+    """Sample a window of temperatures by replica exchange, ladder and starts chosen, and return its free energies.
+
+    The ladder reaches from the lowest temperature to infinity and is made from measured swap acceptance
+    (:func:`alloygen.reference.ladder.choose_temperatures`). The first run starts from disorder, every other one from a ground
+    state that simulated annealing found, at the composition or at one of the chemical potentials.
+
+    Parameters
+    ----------
+    hamiltonian
+        The energy.
+    temperatures
+        Lowest and highest temperature of interest.
+    chemical_potentials
+        Semi-grand canonical ensemble: one or several points, a mapping from species to chemical potential each. Several must
+        vary one species, in ascending order.
+    counts
+        Canonical ensemble: atoms of every species.
+    n_samples, sweeps_per_sample
+        Samples of every condition, all runs together, and sweeps between them.
+    n_runs
+        Independent runs; by default one from disorder and one from every distinct ground state, two at least.
+    seed
+        Seed of everything.
+    folder, progress
+        As in :func:`alloygen.reference.replica_exchange.replica_exchange`.
+
+    Raises
+    ------
+    WindowError
+        If both or neither of chemical_potentials and counts are given, the window is empty or no ladder suffices.
+    SpeciesError, CompositionError, TemperatureError, ChemicalPotentialError
+        If a condition is not usable.
+
+    Examples
+    --------
+    >>> from alloygen.hamiltonian import ising_hamiltonian
+    >>> result = ladder_free_energies(ising_hamiltonian(4, 4), (1.5, 4.0), counts={"up": 8, "down": 8}, n_samples=400)
+    >>> result.estimates(2.0)["free_energy"].quantity
+    'free_energy'
+    """
+    if (chemical_potentials is None) == (counts is None):
+        raise WindowError(
+            "replica exchange needs either chemical_potentials=[{...}, ...] (semi-grand canonical) or counts={...} "
+            "(canonical), and not both"
+        )
+    lattice = hamiltonian.lattice
+    points = [dict(point) for point in chemical_potentials or ()]
+    mu = np.array([lattice.chemical_potential_vector(point) for point in points]) if points else None
+    if mu is not None and ((mu.std(axis=0) > 0).sum() > 1 or np.any(np.diff(mu, axis=0).sum(axis=1) <= 0)):
+        raise WindowError(
+            f"chemical_potentials = {points}: expected points that vary one species in ascending order; run the others on "
+            "their own"
+        )
+    ladder = choose_temperatures(hamiltonian, temperatures, chemical_potentials=mu, counts=counts, seed=seed)
+    targets: list[dict[str, Any]] = (
+        [{"counts": counts}] if counts is not None else [{"chemical_potentials": point} for point in points]
+    )
+    found = [
+        simulated_annealing(hamiltonian, **target, n_sweeps=ANNEALING_SWEEPS, n_replicas=4, seed=seed).occupation
+        for target in targets
+    ]
+    energies = hamiltonian.energy(torch.from_numpy(np.array(found, dtype=np.int64))).numpy()
+    starts = [found[k] for k in np.unique(energies.round(9), return_index=True)[1]]
+    grid = (
+        ConditionGrid.at_fixed_composition(hamiltonian, ladder)
+        if mu is None
+        else ConditionGrid(ladder, mu, (len(mu),) if len(mu) > 1 else ())
+    )
+    samples = replica_exchange(
+        hamiltonian, grid, n_samples=n_samples, sweeps_per_sample=sweeps_per_sample,
+        n_runs=n_runs or max(2, 1 + len(starts)), seed=seed, counts=counts, starts=starts, keep_occupation=False,
+        folder=folder, progress=progress,
+    )  # fmt: skip
+    return MultistateFreeEnergies(hamiltonian, samples)
