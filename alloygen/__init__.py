@@ -14,6 +14,7 @@ from alloygen.lattice import Lattice
 from alloygen.models import ModelConfig
 from alloygen.problem import Problem, ising
 from alloygen.reference.enumeration import Enumeration, enumerate_configurations
+from alloygen.structures import ground_states
 from alloygen.training.trainer import TrainingConfig, TrainingStatus
 
 __version__ = "0.1.0"
@@ -34,6 +35,7 @@ __all__ = [
     "enumerate_configurations",
     "errors",
     "fit",
+    "ground_states",
     "ising",
     "load",
 ]
