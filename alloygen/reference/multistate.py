@@ -37,6 +37,8 @@ MIN_ROUND_TRIPS = 2
 MIN_SWAP_ACCEPTANCE = 0.02
 #: Largest matrix (conditions x samples) that MBAR solves for; longer runs are thinned evenly.
 MAX_MATRIX = 12_000_000
+#: Differences of energies below this fraction are rounding.
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,8 +176,12 @@ class _Column:
         self.energy, self.counts = np.concatenate(kept_energy), np.concatenate(kept_counts)
         self.sizes = np.array(sizes)
         self.potential = self.beta[:, None] * (self.energy - self.mu @ self.counts.T)
-        self.mbar = _solve(self.potential, self.sizes, self._integrated())
+        # Where every configuration has one energy (a single impurity), there is nothing to solve: ln Z = anchor - beta E.
+        self.mbar = _solve(self.potential, self.sizes, self._integrated()) if self._varies() else None
         self.log_anchor = log_configurations(self.hamiltonian.lattice, samples.composition)
+
+    def _varies(self) -> bool:
+        return float(np.ptp(self.enthalpy)) > ROUNDING * (1.0 + float(np.abs(self.enthalpy).max()))
 
     def _integrated(self) -> Array:
         """Reduced free energies by the trapezoid rule, relative to infinite temperature: where MBAR starts from."""
@@ -227,16 +233,22 @@ class _Column:
         samples, lattice, units = self.parent.samples, self.hamiltonian.lattice, self.hamiltonian.units
         k_b = units.boltzmann_constant
         enthalpy = self.energy - self.counts @ mu
-        anchor = int(np.argmin(self.beta))
-        log_weight, free, free_error = _perturb(self.mbar, beta * enthalpy, anchor)
-        weight = np.exp(log_weight)
+        if self.mbar is None:
+            weight, free, free_error = np.full(len(enthalpy), 1.0 / len(enthalpy)), beta * float(enthalpy.mean()), 0.0
+        else:
+            log_weight, free, free_error = _perturb(self.mbar, beta * enthalpy, int(np.argmin(self.beta)))
+            weight = np.exp(log_weight)
         effective = 1.0 / float(weight @ weight)
         centre = float(weight @ enthalpy)
         # The error of the centre enters the mean square only to second order.
         observables = {"energy": self.energy, "square": (enthalpy - centre) ** 2}
         if samples.composition is None:
             observables |= {f"count_{name}": self.counts[:, s].astype(float) for s, name in enumerate(lattice.species)}
-        means = _expectations(self.mbar, beta * enthalpy, observables)
+        means = (
+            {name: (float(values.mean()), 0.0) for name, values in observables.items()}
+            if self.mbar is None
+            else _expectations(self.mbar, beta * enthalpy, observables)
+        )
         lower, upper = self.bounds(beta)
         quantity = "free_energy" if samples.composition is not None else "grand_potential"
         values = {
