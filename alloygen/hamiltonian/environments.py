@@ -134,9 +134,15 @@ def pair_energy(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """What changing ``first`` from ``here`` to ``there`` adds to the change of ``second`` from ``there`` to ``here``."""
     kind, other, step = kind_of[first], kind_of[second], there - here
-    energy = 0.0
+    energy, wanted = 0.0, np.int32(second)
+    # Counting first, which is vectorised, is faster than a branch at every neighbour.
+    n_met, last = np.int32(0), np.int32(0)
     for k in range(n_indexed[kind]):
-        if indexed[first, k] == second:
+        same = np.int32(indexed[first, k] == wanted)
+        n_met += same
+        last = max(last, same * np.int32(k))
+    for k in range(last if n_met == 1 else 0, last + 1 if n_met > 0 else 0):
+        if indexed[first, k] == wanted:
             t = slot[kind, k]
             if field.ndim == 1:
                 before = table_start[other, t] + np.int64(index[second, t])
@@ -148,15 +154,20 @@ def pair_energy(  # type: ignore[no-untyped-def]
                     energy += values[after + here] - values[before + here]
                 if there > 0:
                     energy -= values[after + there] - values[before + there]
+    # A site meets another through tables or through a pair, and once through a pair.
+    if n_met > 0:
+        return energy
+    last = np.int32(-1)
     for k in range(n_coupled[kind]):
-        if coupled[first, k] == second:
-            if field.ndim == 1:
-                energy -= step * step * coupling[kind, k, 1, 0]
-            else:
-                if here > 0:
-                    energy += coupling[kind, k, there, here - 1] - coupling[kind, k, here, here - 1]
-                if there > 0:
-                    energy -= coupling[kind, k, there, there - 1] - coupling[kind, k, here, there - 1]
+        last = max(last, np.int32(k) if coupled[first, k] == wanted else np.int32(-1))
+    if last >= 0:
+        if field.ndim == 1:
+            energy -= step * step * coupling[kind, last, 1, 0]
+        else:
+            if here > 0:
+                energy += coupling[kind, last, there, here - 1] - coupling[kind, last, here, here - 1]
+            if there > 0:
+                energy -= coupling[kind, last, there, there - 1] - coupling[kind, last, here, there - 1]
     return energy
 
 

@@ -195,8 +195,7 @@ def _canonical_replica(  # type: ignore[no-untyped-def]
         p = below(random_state, replica, n_movable)
         start, end, first, last = block[p, 0], block[p, 1], block[p, 2], block[p, 3]
         q = first + below(random_state, replica, last - first - (end - start))
-        if q >= start:
-            q += end - start
+        q += np.int64(q >= start) * (end - start)  # without a branch, which would go wrong half of the time
         i, j = np.int64(place[p]), np.int64(place[q])
         here, there = np.int64(code[i]), np.int64(code[j])
         change = change_energy(kind_of, base, n_tables, table_start, values, index, field, i, here, there)
