@@ -37,6 +37,8 @@ MIN_ROUND_TRIPS = 2
 MIN_SWAP_ACCEPTANCE = 0.02
 #: Largest matrix (conditions x samples) that MBAR solves for; longer runs are thinned evenly.
 MAX_MATRIX = 12_000_000
+#: Stretches of time that every run is cut into for the errors of averages.
+N_BLOCKS = 10
 #: Differences of energies below this fraction are rounding.
 ROUNDING = 1e-12
 
@@ -166,15 +168,19 @@ class _Column:
         counts = samples.counts[self.conditions].reshape(*energy.shape, -1)
         self.enthalpy = energy - np.einsum("krns,ks->krn", counts, self.mu)
         self.problems = self._diagnose(energy, counts, mu_index)
-        kept_energy, kept_counts, sizes = [], [], []
+        kept_energy, kept_counts, sizes, blocks = [], [], [], []
         budget = max(100, MAX_MATRIX // len(self.conditions) ** 2)
         for e, n, h in zip(energy, counts, self.enthalpy, strict=True):
-            step = max(int(np.ceil(statistical_inefficiency(h))), -(-h.size // budget))
+            # Phases of nearly one energy can differ in composition: the slowest observable decides.
+            slowest = max(statistical_inefficiency(series) for series in (h, *np.moveaxis(n, -1, 0)))
+            step = max(int(np.ceil(slowest)), -(-h.size // budget))
             kept_energy.append(e[:, ::step].ravel())
             kept_counts.append(n[:, ::step].reshape(-1, n.shape[-1]))
             sizes.append(len(kept_energy[-1]))
+            n_runs, kept = e[:, ::step].shape
+            blocks.append((np.arange(n_runs)[:, None] * N_BLOCKS + np.arange(kept) * N_BLOCKS // kept).ravel())
         self.energy, self.counts = np.concatenate(kept_energy), np.concatenate(kept_counts)
-        self.sizes = np.array(sizes)
+        self.sizes, self.block = np.array(sizes), np.concatenate(blocks)
         self.potential = self.beta[:, None] * (self.energy - self.mu @ self.counts.T)
         # Where every configuration has one energy (a single impurity), there is nothing to solve: ln Z = anchor - beta E.
         self.mbar = _solve(self.potential, self.sizes, self._integrated()) if self._varies() else None
@@ -247,7 +253,7 @@ class _Column:
         means = (
             {name: (float(values.mean()), 0.0) for name, values in observables.items()}
             if self.mbar is None
-            else _expectations(self.mbar, beta * enthalpy, observables)
+            else _expectations(self.mbar, beta * enthalpy, observables, weight, self.block)
         )
         lower, upper = self.bounds(beta)
         quantity = "free_energy" if samples.composition is not None else "grand_potential"
@@ -322,16 +328,24 @@ def _perturb(mbar: Any, potential: Array, anchor: int) -> tuple[Array, float, fl
     return log_weight + free, float(free - mbar.f_k[anchor]), float(found["dDelta_f"][0, 1])
 
 
-def _expectations(mbar: Any, potential: Array, observables: Mapping[str, Array]) -> dict[str, tuple[float, float]]:
-    """Return mean and standard error of observables of the samples at a condition."""
-    # Samples that all agree have a variance of rounding, which pymbar would take the root of, negative or not.
+def _expectations(
+    mbar: Any, potential: Array, observables: Mapping[str, Array], weight: Array, block: Array
+) -> dict[str, tuple[float, float]]:
+    """Return mean and standard error of observables of the samples at a condition.
+
+    One configuration on its way through the ladder is a sample of many temperatures, which MBAR takes for independent.
+    Stretches of time, all temperatures together, do not: the error is the larger one of MBAR's and of theirs.
+    """
     shift = {name: float(values.mean()) for name, values in observables.items()}
+    moved = np.stack([values - shift[name] for name, values in observables.items()])
     with warnings.catch_warnings():
+        # Samples that all agree have a variance of rounding, which pymbar takes the root of, negative or not.
         warnings.simplefilter("ignore")
-        found = mbar.compute_multiple_expectations(
-            np.stack([values - shift[name] for name, values in observables.items()]), potential
-        )
-    return {
-        name: (float(mean) + shift[name], float(np.nan_to_num(error)))
-        for name, mean, error in zip(observables, found["mu"], found["sigma"], strict=True)
-    }
+        found = mbar.compute_multiple_expectations(moved, potential)
+    share = np.bincount(block, weight)
+    result = {}
+    for name, values, mean, error in zip(observables, moved, found["mu"], found["sigma"], strict=True):
+        residual = np.bincount(block, weight * (values - mean), minlength=len(share))
+        spread = float(np.sqrt(np.sum(residual**2) * len(share) / (len(share) - 1)))
+        result[name] = (float(mean) + shift[name], max(float(np.nan_to_num(error)), spread))
+    return result
