@@ -1,4 +1,4 @@
-"""Cluster expansions that ship with alloygen."""
+"""Cluster expansions and reference results that ship with alloygen."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from alloygen.errors import CheckpointError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from icet import ClusterExpansion
 
 
@@ -35,3 +36,48 @@ def cuau() -> ClusterExpansion:
     from alloygen.adapters.icet import read_cluster_expansion
 
     return read_cluster_expansion(data_path("cuau/cuau.ce"))
+
+
+#: Supercells and methods that :func:`cuau_reference` has tables of.
+REFERENCE_SUPERCELLS = ("4x4x4", "4x4x8")
+REFERENCE_METHODS = ("replica-exchange", "metadynamics")
+
+
+def cuau_reference(supercell: str = "4x4x4", method: str = "replica-exchange") -> pd.DataFrame:
+    """Return canonical free energies of the Cu-Au expansion, 300 to 1200 K, from a classical method.
+
+    Parameters
+    ----------
+    supercell
+        "4x4x4" (64 sites) or "4x4x8" (128 sites), repeats of the primitive cell.
+    method
+        "replica-exchange" (anchored at infinite temperature) or "metadynamics" (anchored at the pure metals); the two share
+        neither moves nor anchors.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per temperature (K) and composition (``n_Au``, ``x_Au``): ``free_energy_per_site``, ``energy_per_site`` (eV),
+        ``heat_capacity_per_site`` (eV/K) with ``..._error_per_site`` columns of one standard error, bounds and verdict.
+        How they were made: ``data/cuau/reference/README.md``.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such table.
+
+    Examples
+    --------
+    >>> table = cuau_reference("4x4x4")
+    >>> pure = table[table.n_Au == 0]
+    >>> bool((abs(pure.free_energy_per_site) < 1e-12).all())
+    True
+    """
+    import pandas as pd
+
+    if supercell not in REFERENCE_SUPERCELLS or method not in REFERENCE_METHODS:
+        raise CheckpointError(
+            f"no reference table of {supercell!r} by {method!r}: expected a supercell of "
+            f"{', '.join(REFERENCE_SUPERCELLS)} and a method of {', '.join(REFERENCE_METHODS)}"
+        )
+    return pd.read_csv(data_path(f"cuau/reference/{supercell}.{method}.csv"), keep_default_na=False)

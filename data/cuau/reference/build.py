@@ -31,6 +31,12 @@ from alloygen.reference.metadynamics import run_metadynamics
 
 FOLDER = Path(__file__).parent
 TEMPERATURES = np.linspace(300.0, 1200.0, 19)
+#: Chemical potential of Au relative to Cu, in eV: zero for formation energies, and the zero of the expansion before its shift
+#: to formation energies, which is the difference of the metals' energies there (figures: data/cuau/README.md).
+DMU = {
+    "formation energies": 0.0,
+    "unshifted expansion": 2 * (0.0031900811734577247 + 0.00770642159861723 - 0.008232628244981447),
+}
 QUANTITIES = ("free_energy", "energy", "heat_capacity")
 
 
@@ -69,6 +75,11 @@ def replica_exchange(problem: alloygen.Problem, options: argparse.Namespace, wor
             write_text(part, json.dumps({"rows": lines, "seconds": time.perf_counter() - begin}))
             print(f"{n_gold} of {n} Au: {time.perf_counter() - begin:.1f} s", flush=True)
         rows += json.loads(part.read_text())["rows"]
+    points = [{"Au": dmu} for dmu in DMU.values()]
+    run = ladder_free_energies(
+        problem.hamiltonian, (400.0, 1200.0), chemical_potentials=points, n_samples=options.samples, seed=options.seed
+    )
+    write_text(work / "mean_composition.json", json.dumps(mean_compositions(run)))
     return sorted(rows, key=lambda line: (line["temperature"], line["n_Au"]))
 
 
@@ -89,7 +100,17 @@ def metadynamics(problem: alloygen.Problem, options: argparse.Namespace, work: P
         for n_gold in range(0, n + 1, options.step)
     ]
     write_text(work / "seconds.json", json.dumps({"seconds": time.perf_counter() - begin}))
+    write_text(work / "mean_composition.json", json.dumps(mean_compositions(run)))
     return rows
+
+
+def mean_compositions(source: Any) -> dict[str, list[float]]:
+    """Return <x_Au> and its error at 500 K for both zeros of the chemical potential, from semi-grand canonical sums."""
+    found = {}
+    for label, dmu in DMU.items():
+        gold = source.estimates(500.0, chemical_potentials={"Au": dmu})["count_Au"]
+        found[f"500 K, {label}"] = [gold.value_per_site, gold.error_per_site]
+    return found
 
 
 METHODS = {"replica-exchange": replica_exchange, "metadynamics": metadynamics}
@@ -103,7 +124,8 @@ def build(problem: alloygen.Problem, options: argparse.Namespace) -> None:
     rows = METHODS[options.method](problem, options, work)
     table = pd.DataFrame(rows)
     write_text(FOLDER / f"{name}.csv", table.to_csv(index=False, float_format="%.9g"))
-    seconds = sum(json.loads(part.read_text())["seconds"] for part in work.glob("*.json") if part.name != "run.json")
+    parts = [json.loads(part.read_text()) for part in sorted(work.glob("*.json"))]
+    seconds = sum(part.get("seconds", 0.0) for part in parts)
     command = f"python data/cuau/reference/build.py {options.supercell} {options.method} --seed {options.seed}"
     command += f" --step {options.step}" + (
         f" --samples {options.samples}" if options.method == "replica-exchange" else f" --sweeps {options.sweeps}"
@@ -116,6 +138,7 @@ def build(problem: alloygen.Problem, options: argparse.Namespace) -> None:
         "units": "eV per site; heat capacity eV/K per site; errors are one standard deviation",
         "largest_free_energy_error_per_site": float(table.free_energy_error_per_site.max()),
         "reliable": f"{int(table.reliable.sum())} of {len(table)}",
+        "mean_fraction_of_Au": json.loads((work / "mean_composition.json").read_text()),
     }
     write_text(FOLDER / f"{name}.json", json.dumps(record, indent=1) + "\n")
     print(json.dumps(record, indent=1))

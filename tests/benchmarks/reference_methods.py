@@ -1,0 +1,148 @@
+"""Every classical method on Cu-Au 2x2x4 against enumeration: 300 to 1200 K, all compositions or several potentials.
+
+    python tests/benchmarks/reference_methods.py [--seed 0]
+
+Prints one row per method and quantity: the largest error in meV per site (target 0.02), the RMS of error / stated error, how
+many results call themselves reliable, and seconds on this machine's cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import alloygen
+from alloygen.estimate import Estimate
+from alloygen.reference.ladder_run import ladder_free_energies
+from alloygen.reference.ladder_sampling import Sampling
+from alloygen.reference.metadynamics import run_metadynamics
+from alloygen.reference.thermodynamic_integration import integrate_chemical_potential, integrate_temperature
+from alloygen.reference.wang_landau import wang_landau
+
+TEMPERATURES = (300.0, 400.0, 500.0, 700.0, 900.0, 1200.0)
+GOLD = tuple(range(17))
+DMU = (-0.2, -0.1, -0.05, 0.0, 0.05, 0.1, 0.2)
+TARGET = 0.02
+
+
+def composition(n_gold: int) -> dict[str, int]:
+    """Return the counts of a composition of the 16 sites."""
+    return {"Cu": 16 - n_gold, "Au": n_gold}
+
+
+def canonical_replica_exchange(hamiltonian: Any, seed: int) -> list[tuple[float, Any, Estimate]]:
+    """Return one ladder per composition."""
+    found = []
+    for n_gold in GOLD:
+        run = ladder_free_energies(
+            hamiltonian, (300, 1200), counts=composition(n_gold), n_samples=400_000, sweeps_per_sample=2, seed=seed
+        )
+        found += [(t, n_gold, run.estimates(t)["free_energy"]) for t in TEMPERATURES]
+    return found
+
+
+def semigrand_replica_exchange(hamiltonian: Any, seed: int) -> list[tuple[float, Any, Estimate]]:
+    """Return one run per chemical potential."""
+    found = []
+    for mu in DMU:
+        run = ladder_free_energies(
+            hamiltonian,
+            (300, 1200),
+            chemical_potentials=[{"Au": mu}],
+            n_samples=400_000,
+            sweeps_per_sample=2,
+            seed=seed,
+        )
+        found += [(t, mu, run.estimates(t, chemical_potentials={"Au": mu})["grand_potential"]) for t in TEMPERATURES]
+    return found
+
+
+def density_of_states(hamiltonian: Any, seed: int) -> list[tuple[float, Any, Estimate]]:
+    """Return compositions and potentials from one Wang-Landau run."""
+    run = wang_landau(hamiltonian, seed=seed)
+    return [(t, n, run.estimates(t, counts=composition(n))["free_energy"]) for t in TEMPERATURES for n in GOLD] + [
+        (t, mu, run.estimates(t, chemical_potentials={"Au": mu})["grand_potential"]) for t in TEMPERATURES for mu in DMU
+    ]
+
+
+def metadynamics(hamiltonian: Any, seed: int) -> list[tuple[float, Any, Estimate]]:
+    """Return compositions and potentials from one metadynamics run."""
+    run = run_metadynamics(hamiltonian, TEMPERATURES, n_sweeps=40_000, seed=seed)
+    return [(t, n, run.estimates(t, counts=composition(n))["free_energy"]) for t in TEMPERATURES for n in GOLD] + [
+        (t, mu, run.estimates(t, chemical_potentials={"Au": mu})["grand_potential"]) for t in TEMPERATURES for mu in DMU
+    ]
+
+
+def integration_in_temperature(hamiltonian: Any, seed: int) -> list[tuple[float, Any, Estimate]]:
+    """Return compositions from infinite temperature down."""
+    found = []
+    for n_gold in GOLD:
+        run = integrate_temperature(
+            hamiltonian, TEMPERATURES, counts=composition(n_gold), sampling=Sampling(n_samples=20_000, seed=seed)
+        )
+        found += [(t, n_gold, run.estimates(t)["free_energy"]) for t in TEMPERATURES]
+    return found
+
+
+def integration_in_potential(hamiltonian: Any, seed: int) -> list[tuple[float, Any, Estimate]]:
+    """Return potentials from pure copper up."""
+    found = []
+    for t in TEMPERATURES:
+        run = integrate_chemical_potential(hamiltonian, t, "Au", DMU, sampling=Sampling(n_samples=20_000, seed=seed))
+        found += [(t, mu, run.estimates(t, chemical_potentials={"Au": mu})["grand_potential"]) for mu in DMU]
+    return found
+
+
+METHODS: dict[str, Callable[[Any, int], list[tuple[float, Any, Estimate]]]] = {
+    "replica exchange, canonical": canonical_replica_exchange,
+    "replica exchange, semi-grand": semigrand_replica_exchange,
+    "Wang-Landau": density_of_states,
+    "metadynamics": metadynamics,
+    "integration in T": integration_in_temperature,
+    "integration in mu": integration_in_potential,
+}
+
+
+def truth(exact: alloygen.Enumeration, temperature: float, key: Any) -> float:
+    """Return F of a composition (int) or Phi at a chemical potential (float)."""
+    if isinstance(key, float):
+        return exact.averages(temperature, {"Au": key}).grand_potential
+    canonical = exact.canonical(temperature)
+    k = int(np.flatnonzero(canonical.counts[:, 1] == key)[0])
+    return -float(canonical.log_partition_function[k]) / exact.hamiltonian.units.beta(temperature)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--method", choices=METHODS, action="append", help="only these; repeatable")
+    options = parser.parse_args()
+    problem = alloygen.Problem.from_cluster_expansion(alloygen.datasets.cuau(), (2, 2, 4))
+    exact = alloygen.enumerate_configurations(problem.hamiltonian)
+    print(
+        f"{'method':<30} results   largest |error|   RMS error   RMS z   reliable   seconds   (meV/site; target {TARGET})"
+    )
+    for name in options.method or METHODS:
+        begin = time.perf_counter()
+        found = METHODS[name](problem.hamiltonian, options.seed)
+        seconds = time.perf_counter() - begin
+        errors = np.array([e.value - truth(exact, t, key) for t, key, e in found])
+        stated = np.array([e.error for _, _, e in found])
+        varies = stated > 1e-12
+        scores = errors[varies] / stated[varies]
+        reliable = sum(e.reliable for _, _, e in found)
+        print(
+            f"{name:<30} {len(found):7d} {1e3 * np.abs(errors).max() / 16:17.4f} "
+            f"{1e3 * np.sqrt(np.mean(errors**2)) / 16:11.4f} {np.sqrt(np.mean(scores**2)):7.2f} "
+            f"{reliable:6d}/{len(found)} {seconds:9.1f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
