@@ -1,0 +1,113 @@
+"""Commands around a fitted model: ``fit``, ``free-energy``, ``sample``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alloygen.cli.options import (
+    CsvOption,
+    DeviceOption,
+    ExpansionArgument,
+    JsonOption,
+    ModelArgument,
+    OutputOption,
+    PotentialsOption,
+    SeedOption,
+    SupercellArgument,
+    TemperatureOption,
+    TemperaturesOption,
+)
+from alloygen.cli.reading import check_target, read_conditions, read_problem, read_windows
+from alloygen.cli.writing import condition_columns, console, model_record, print_record, print_rows, write_records
+from alloygen.errors import ChemicalPotentialError
+from alloygen.fitting import fit, load, parse_budget, resolve_device
+from alloygen.reference.enumeration import enumerate_configurations
+
+
+def fit_command(
+    cluster_expansion: ExpansionArgument,
+    supercell: SupercellArgument = None,
+    temperatures: Annotated[tuple[float, float] | None, typer.Option(help="Lowest and highest temperature.")] = None,
+    chemical_potential: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SPECIES:LOW:HIGH", help="Window such as Au:-0.2:0.2, in eV; repeatable."),
+    ] = None,
+    budget: Annotated[str, typer.Option(help="Wall time such as 5min, 90s, 1h, or '400 steps'.")] = "5min",
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    output: OutputOption = Path("model.safetensors"),
+) -> None:
+    """Train a model of a supercell over a window of conditions."""
+    check_target(output)
+    parse_budget(budget)
+    resolve_device(device)
+    model = fit(
+        read_problem(cluster_expansion, supercell),
+        temperatures=temperatures,
+        chemical_potentials=read_windows(chemical_potential),
+        budget=budget,
+        device=device,
+        seed=seed,
+    )
+    model.save(output)
+    print_record(f"wrote {output}", model_record(model))
+
+
+def free_energy_command(
+    model: ModelArgument,
+    temperature: TemperaturesOption,
+    chemical_potential: PotentialsOption = None,
+    samples: Annotated[int, typer.Option(help="Draws per condition.")] = 20_000,
+    exact: Annotated[bool, typer.Option("--exact", help="Enumerate all configurations beside.")] = False,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    json_path: JsonOption = None,
+    csv_path: CsvOption = None,
+) -> None:
+    """Print the grand potential with error, bounds and verdict at every condition."""
+    check_target(json_path, csv_path)
+    fitted = load(model, device=device)
+    conditions = read_conditions(temperature, chemical_potential)
+    enumeration = enumerate_configurations(fitted.problem.hamiltonian) if exact else None
+    records, rows = [], []
+    for number, condition in enumerate(conditions):
+        estimate = fitted.free_energy(**condition, n_samples=samples, seed=seed + number)
+        truth = enumeration.averages(**condition).grand_potential if enumeration else None
+        extra = {} if truth is None else {"exact_value": truth}
+        records.append({**estimate.as_dict(), **extra})
+        per_site = {
+            f"{name}_per_site": getattr(estimate, f"{name}_per_site")
+            for name in ("value", "error", "lower_bound", "upper_bound")
+        }
+        if truth is not None:
+            per_site["exact_value_per_site"] = truth / estimate.n_sites
+        ess = estimate.effective_sample_size / estimate.n_samples
+        rows.append({**condition_columns(condition), **per_site, "ess": ess, "reliable": estimate.reliable})
+    write_records(json_path, csv_path, records)
+    print_rows("grand potential", rows, fitted.problem.hamiltonian.units)
+    for reason in sorted({record["reason"] for record in records if not record["reliable"]}):
+        console().print(f"not reliable: {reason}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def sample_command(
+    model: ModelArgument,
+    temperature: TemperatureOption,
+    n: Annotated[int, typer.Option("-n", help="Number of structures.")] = 100,
+    chemical_potential: PotentialsOption = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    output: OutputOption = Path("samples.extxyz"),
+) -> None:
+    """Draw structures, each with its energy and log weight, into an extended XYZ file."""
+    from alloygen.adapters.ase import write_structures
+
+    check_target(output)
+    conditions = read_conditions([temperature], chemical_potential)
+    if len(conditions) > 1:
+        raise ChemicalPotentialError("samples have one condition: give one --chemical-potential per species")
+    structures = load(model, device=device).sample(n, **conditions[0], seed=seed)
+    write_structures(output, structures)
+    console().print(f"wrote {output}: {n} structures of {len(structures[0])} sites", highlight=False)

@@ -1,0 +1,117 @@
+"""Commands around a problem: ``compile``, ``ising``, ``enumerate``, ``info``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import alloygen
+from alloygen.cli.options import (
+    CsvOption,
+    ExpansionArgument,
+    JsonOption,
+    OutputOption,
+    PotentialsOption,
+    SupercellArgument,
+    TemperaturesOption,
+)
+from alloygen.cli.reading import (
+    check_target,
+    is_cluster_expansion,
+    load_file,
+    parse_repeats,
+    read_conditions,
+    read_expansion,
+    read_problem,
+)
+from alloygen.cli.writing import (
+    condition_columns,
+    console,
+    model_record,
+    print_record,
+    print_rows,
+    problem_record,
+    write_records,
+)
+from alloygen.errors import SupercellError
+from alloygen.fitting import FittedModel
+from alloygen.reference.enumeration import enumerate_configurations
+
+
+def compile_command(
+    cluster_expansion: ExpansionArgument,
+    supercell: SupercellArgument = None,
+    output: OutputOption = Path("problem.safetensors"),
+) -> None:
+    """Compile a cluster expansion on a supercell, for machines without icet and ASE."""
+    check_target(output)
+    problem = read_problem(cluster_expansion, supercell)
+    problem.save(output)
+    print_record(f"wrote {output}", problem_record(problem))
+
+
+def ising_command(
+    shape: Annotated[str, typer.Argument(help="Such as 10x10.")],
+    coupling: Annotated[float, typer.Option(help="J.")] = 1.0,
+    field: Annotated[float, typer.Option(help="B.")] = 0.0,
+    lattice: Annotated[str, typer.Option(help="chain, square, triangular, honeycomb, cubic, fcc or bcc.")] = "square",
+    output: OutputOption = Path("problem.safetensors"),
+) -> None:
+    """Write an Ising model, in units J = k_B = 1."""
+    check_target(output)
+    sides = parse_repeats(shape)
+    if sides is None:
+        raise SupercellError(f"shape {shape!r}: expected repetitions such as 10x10")
+    problem = alloygen.ising(*sides, coupling=coupling, field=field, lattice=lattice)
+    problem.save(output)
+    print_record(f"wrote {output}", problem_record(problem))
+
+
+def enumerate_command(
+    cluster_expansion: ExpansionArgument,
+    temperature: TemperaturesOption,
+    supercell: SupercellArgument = None,
+    chemical_potential: PotentialsOption = None,
+    json_path: JsonOption = None,
+    csv_path: CsvOption = None,
+) -> None:
+    """Sum over every configuration: exact free energy, energy, composition and heat capacity."""
+    check_target(json_path, csv_path)
+    problem = read_problem(cluster_expansion, supercell)
+    conditions = read_conditions(temperature, chemical_potential)
+    hamiltonian, n_sites = problem.hamiltonian, problem.n_sites
+    enumeration = enumerate_configurations(hamiltonian, progress=console().is_terminal)
+    rows = []
+    for condition in conditions:
+        exact = enumeration.averages(**condition)
+        rows.append(
+            {
+                **condition_columns(condition),
+                "log_partition_function": exact.log_partition_function,
+                "grand_potential_per_site": exact.grand_potential / n_sites,
+                "energy_per_site": exact.energy / n_sites,
+                "heat_capacity_per_site": exact.heat_capacity / n_sites,
+                **{f"counts_{name}": count for name, count in exact.counts.items()},
+            }
+        )
+    write_records(json_path, csv_path, rows)
+    print_rows(f"exact, {enumeration.n_configurations:,} configurations", rows, hamiltonian.units)
+
+
+def info_command(
+    file: Annotated[Path, typer.Argument(help="Model, problem or icet .ce file.")],
+) -> None:
+    """Say what a file is."""
+    if is_cluster_expansion(file):
+        expansion = read_expansion(str(file))
+        symbols = ["/".join(names) for names in expansion.get_cluster_space_copy().chemical_symbols]
+        record = {"species": ", ".join(symbols), "parameters": len(expansion.parameters)}
+        print_record(f"{file}: icet cluster expansion", record)
+        return
+    content = load_file(file)
+    if isinstance(content, FittedModel):
+        print_record(f"{file}: fitted model", model_record(content))
+    else:
+        print_record(f"{file}: problem", problem_record(content))

@@ -1,0 +1,122 @@
+"""From arguments of the command line to objects, refusing what cannot be read or written."""
+
+from __future__ import annotations
+
+import os
+import re
+import tarfile
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from alloygen import datasets
+from alloygen.errors import AlloygenError, CheckpointError, ChemicalPotentialError, SupercellError
+from alloygen.fitting import FittedModel, load
+from alloygen.problem import Problem
+
+#: Cluster expansions that can be called by name.
+SHIPPED = {"cuau": datasets.cuau}
+
+
+def parse_repeats(text: str) -> tuple[int, ...] | None:
+    """Read repetitions such as "2x2x4"; None if the text is something else."""
+    return tuple(int(side) for side in text.split("x")) if re.fullmatch(r"\d+(x\d+)*", text) else None
+
+
+def is_cluster_expansion(path: Path) -> bool:
+    """Whether a file is, by name or content, a cluster expansion of icet."""
+    return path.suffix == ".ce" or (path.is_file() and tarfile.is_tarfile(path))
+
+
+def read_expansion(name: str) -> Any:
+    """Read a cluster expansion: one that is shipped, by name, or a file of icet."""
+    from alloygen.adapters.icet import read_cluster_expansion
+
+    return SHIPPED[name]() if name in SHIPPED else read_cluster_expansion(name)
+
+
+def load_file(path: Path) -> Problem | FittedModel:
+    """Read a problem or a fitted model."""
+    try:
+        return Problem.load(path)
+    except CheckpointError as error:
+        if getattr(error, "kind", None) != "fitted model":
+            raise
+    return load(path, device="cpu")
+
+
+def read_problem(name: str, supercell: str | None) -> Problem:
+    """Compile a cluster expansion on a supercell, or read a saved problem."""
+    path = Path(name)
+    if name in SHIPPED or is_cluster_expansion(path):
+        if supercell is None:
+            raise SupercellError(f"{name!r} needs a supercell: add for example 2x2x4, or a structure file")
+        return Problem.from_cluster_expansion(read_expansion(name), read_supercell(supercell))
+    if not path.is_file():
+        raise CheckpointError(
+            f"{name!r} is not a file: expected an icet .ce file, a saved problem, or one of {', '.join(SHIPPED)}"
+        )
+    if supercell is not None:
+        raise SupercellError(f"the problem {name!r} has its supercell already: leave {supercell!r} out")
+    content = load_file(path)
+    return content.problem if isinstance(content, FittedModel) else content
+
+
+def read_supercell(text: str) -> Any:
+    """Read repetitions such as "2x2x4", or a structure file."""
+    from alloygen.adapters.ase import read_structure
+
+    repeats = parse_repeats(text)
+    if repeats is None and not Path(text).is_file():
+        raise SupercellError(
+            f"supercell {text!r}: expected repetitions such as 2x2x4, or a structure file that ASE reads"
+        )
+    return repeats or read_structure(text)
+
+
+def read_windows(texts: Sequence[str] | None) -> dict[str, tuple[float, float]] | None:
+    """Read windows such as "Au:-0.2:0.2"; None if there are none, for ``fit`` to choose."""
+    windows: dict[str, tuple[float, float]] = {}
+    for text in texts or ():
+        name, values = _split(text, ":")
+        if len(values) != 2 or name in windows:
+            raise ChemicalPotentialError(
+                f"--chemical-potential {text!r}: expected one window per species, such as Au:-0.2:0.2 in eV"
+            )
+        windows[name] = (values[0], values[1])
+    return windows or None
+
+
+def read_conditions(temperatures: Sequence[float], texts: Sequence[str] | None) -> list[dict[str, Any]]:
+    """Combine all temperatures with all values of all species, such as "Au=0.05"."""
+    potentials: dict[str, list[float]] = {}
+    for text in texts or ():
+        name, values = _split(text, "=")
+        if len(values) != 1:
+            raise ChemicalPotentialError(f"--chemical-potential {text!r}: expected for example Au=0.05 in eV")
+        potentials.setdefault(name, []).append(values[0])
+    return [
+        {"temperature": temperature, "chemical_potentials": dict(zip(potentials, values, strict=True))}
+        for temperature in temperatures
+        for values in product(*potentials.values())
+    ]
+
+
+def _split(text: str, separator: str) -> tuple[str, list[float]]:
+    name, *values = text.split(separator)
+    try:
+        return name.strip(), [float(value) for value in values]
+    except ValueError:
+        return name, []
+
+
+def check_target(*paths: Path | None) -> None:
+    """Refuse, before any work, paths that cannot be written."""
+    for path in paths:
+        if path is None:
+            continue
+        if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+            raise AlloygenError(
+                f"cannot write {str(path)!r}: expected a file name in a folder that exists and is writable"
+            )
