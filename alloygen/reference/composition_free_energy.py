@@ -1,0 +1,291 @@
+r"""Free energies of all compositions of a supercell from sampling, with errors that keep their correlations.
+
+With F(T, N) of every composition N on the grid, every chemical potential follows,
+
+    Xi(T, mu) = sum_N exp(beta mu.N) Z_N(T),      F(T, N) = -k_B T ln Z_N(T).
+
+Errors are of the jackknife over independent walkers: every derived number is computed once more without each of the
+walkers, so that correlations between compositions are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logsumexp
+
+from alloygen.errors import AlloygenError, CompositionError, TemperatureError
+from alloygen.estimate import Estimate
+from alloygen.hamiltonian import ClusterHamiltonian
+from alloygen.reference.compositions import count_vector
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class CompositionMoments:
+    """Canonical averages of every composition at every temperature.
+
+    Attributes
+    ----------
+    log_partition_function
+        ln Z_N, shape (..., n_temperatures, n_compositions); -inf for compositions without a sample.
+    energy, variance
+        <E>_N and the variance of E, in energy units per supercell, same shape; 0 for compositions without a sample.
+    """
+
+    log_partition_function: Array
+    energy: Array
+    variance: Array
+
+
+@dataclass(frozen=True, eq=False)
+class CompositionFreeEnergy:
+    """Free energies of all compositions at several temperatures.
+
+    Attributes
+    ----------
+    hamiltonian
+        The energy.
+    temperatures
+        Ascending, shape (n_temperatures,).
+    counts
+        Atoms of every species, shape (n_compositions, n_species). Where a species is allowed on several sublattices,
+        compositions that differ in how it is spread over them may have equal counts.
+    mean
+        Averages from all walkers, arrays of shape (n_temperatures, n_compositions).
+    replicates
+        The same without each of the walkers, arrays of shape (n_walkers, n_temperatures, n_compositions).
+    visits
+        Trials at every composition, shape (n_temperatures, n_compositions).
+    round_trips
+        Ways from one pure vertex to another and back, over all walkers, shape (n_temperatures,).
+    effective_samples
+        Independent samples of the composition, shape (n_temperatures,).
+    problems
+        Per temperature, why its results should not be trusted; nothing if all checks passed.
+    n_trials
+        Trials at each temperature, those that built the bias included.
+    wall_time
+        Seconds.
+    estimator
+        Name of the method.
+    """
+
+    hamiltonian: ClusterHamiltonian
+    temperatures: Array
+    counts: Array
+    mean: CompositionMoments
+    replicates: CompositionMoments
+    visits: Array
+    round_trips: Array
+    effective_samples: Array
+    problems: tuple[tuple[str, ...], ...]
+    n_trials: int
+    wall_time: float
+    estimator: str
+
+    @property
+    def reliable(self) -> bool:
+        """Whether all checks passed at every temperature."""
+        return not any(self.problems)
+
+    @property
+    def free_energy(self) -> Array:
+        """F(T, N) in energy units per supercell, shape (n_temperatures, n_compositions); inf without a sample."""
+        return -self._thermal_energy[:, None] * self.mean.log_partition_function
+
+    @property
+    def error(self) -> Array:
+        """Standard errors of the free energies, same shape; inf where a single walker has been."""
+        deviation = self._free_energy_deviations()
+        with np.errstate(invalid="ignore"):
+            error = np.sqrt((deviation**2).sum(axis=0))
+        return np.where(np.isfinite(error), error, np.inf)
+
+    def covariance(self, temperature: float) -> Array:
+        """Covariance of the free energies at one of the temperatures, shape (n_compositions, n_compositions).
+
+        In squared energy units per supercell; its rank is at most the number of walkers minus one. NaN for compositions
+        where less than two walkers have been.
+
+        Raises
+        ------
+        TemperatureError
+            If the temperature is not one of :attr:`temperatures`.
+        """
+        deviation = self._free_energy_deviations()[:, self.index_of(temperature)]
+        with np.errstate(invalid="ignore"):
+            return np.asarray(deviation.T @ deviation)
+
+    @property
+    def energy(self) -> Array:
+        """<E>_N in energy units per supercell, shape (n_temperatures, n_compositions); NaN without a sample."""
+        return np.where(self.visits > 0, self.mean.energy, np.nan)
+
+    @property
+    def energy_square(self) -> Array:
+        """<E^2>_N, shape (n_temperatures, n_compositions); NaN without a sample."""
+        return np.where(self.visits > 0, self.mean.energy**2 + self.mean.variance, np.nan)
+
+    @property
+    def heat_capacity(self) -> Array:
+        """At constant composition, in energy units per temperature unit, shape (n_temperatures, n_compositions)."""
+        scale = self._thermal_energy * self.temperatures
+        return np.where(self.visits > 0, self.mean.variance / scale[:, None], np.nan)
+
+    def index_of(self, temperature: float) -> int:
+        """Index of a temperature in :attr:`temperatures`.
+
+        Raises
+        ------
+        TemperatureError
+            If it is not one of them.
+        """
+        units = self.hamiltonian.units
+        close = np.flatnonzero(np.isclose(self.temperatures, units.check_temperature(temperature), rtol=1e-9, atol=0.0))
+        if not len(close):
+            known = ", ".join(f"{t:g}" for t in self.temperatures)
+            raise TemperatureError(
+                f"temperature = {temperature:g} {units.temperature} was not sampled: expected one of {known} "
+                f"{units.temperature}; run again with it among the temperatures",
+                temperature=temperature,
+            )
+        return int(close[0])
+
+    def estimates(
+        self,
+        temperature: float,
+        *,
+        chemical_potentials: Mapping[str, float] | None = None,
+        counts: Mapping[str, int] | None = None,
+    ) -> dict[str, Estimate]:
+        """Return thermodynamics of the supercell at one of the temperatures.
+
+        Parameters
+        ----------
+        temperature
+            One of :attr:`temperatures`.
+        chemical_potentials
+            By species, in energy units; those that are not named are 0. Any values: the sum over compositions is exact.
+        counts
+            Atoms by species, for fixed composition instead.
+
+        Returns
+        -------
+        dict
+            "grand_potential", "energy", "heat_capacity" and "count_<species>" of the variable species; at fixed composition
+            "free_energy", "energy" and "heat_capacity".
+
+        Raises
+        ------
+        TemperatureError, ChemicalPotentialError, CompositionError, SpeciesError
+            If the condition is not usable, or was not sampled.
+        AlloygenError
+            If both chemical potentials and counts are given.
+        """
+        if counts is not None and chemical_potentials is not None:
+            raise AlloygenError("chemical_potentials and counts were both given: expected one of them")
+        t = self.index_of(temperature)
+        if counts is not None:
+            vector = count_vector(self.hamiltonian.lattice, counts)
+            chosen = np.flatnonzero((self.counts == vector).all(axis=1))
+            if not len(chosen):
+                raise CompositionError(f"the supercell cannot hold {dict(counts)}: see `counts` for what it can hold")
+            named = {s: int(n) for s, n in zip(self.hamiltonian.lattice.species, vector, strict=True)}
+            return self._estimates(t, lambda m: self._canonical(m, t, chosen), {}, named)
+        mu = self.hamiltonian.lattice.chemical_potential_vector(chemical_potentials)
+        potentials = {s: float(x) for s, x in zip(self.hamiltonian.lattice.species, mu, strict=True)}
+        return self._estimates(t, lambda m: self._semigrand(m, t, mu), potentials, None)
+
+    # ------------------------------------------------------------------ internals
+
+    @property
+    def _thermal_energy(self) -> Array:
+        return np.asarray(self.hamiltonian.units.boltzmann_constant * self.temperatures)
+
+    def _free_energy_deviations(self) -> Array:
+        with np.errstate(invalid="ignore"):
+            return _deviations(-self._thermal_energy[:, None] * self.replicates.log_partition_function)
+
+    def _canonical(self, moments: CompositionMoments, t: int, chosen: Array) -> dict[str, Array]:
+        """Averages at fixed counts: a sum over the ways to spread them over sublattices."""
+        kt = self._thermal_energy[t]
+        logs = moments.log_partition_function[..., t, chosen]
+        log_z = logsumexp(logs, axis=-1)
+        with np.errstate(invalid="ignore"):
+            weight = np.nan_to_num(np.exp(logs - log_z[..., None]))
+        energies = moments.energy[..., t, chosen]
+        energy = (weight * energies).sum(axis=-1)
+        variance = (weight * (moments.variance[..., t, chosen] + (energies - energy[..., None]) ** 2)).sum(axis=-1)
+        return {
+            "free_energy": -kt * log_z,
+            "energy": energy,
+            "heat_capacity": variance / (kt * self.temperatures[t]),
+        }
+
+    def _semigrand(self, moments: CompositionMoments, t: int, mu: Array) -> dict[str, Array]:
+        """Semi-grand averages, arrays over the leading axes of the moments."""
+        lattice, kt = self.hamiltonian.lattice, self._thermal_energy[t]
+        work = self.counts @ mu
+        terms = moments.log_partition_function[..., t, :] + work / kt
+        log_xi = logsumexp(terms, axis=-1)
+        weight = np.exp(terms - log_xi[..., None])
+        energy = moments.energy[..., t, :]
+        enthalpy = energy - work
+        spread = enthalpy - (weight * enthalpy).sum(axis=-1, keepdims=True)
+        variance = (weight * (moments.variance[..., t, :] + spread**2)).sum(axis=-1)
+        numbers = weight @ self.counts
+        found = {
+            "grand_potential": -kt * log_xi,
+            "energy": (weight * energy).sum(axis=-1),
+            "heat_capacity": variance / (kt * self.temperatures[t]),
+        }
+        for name in lattice.variable_species:
+            found[f"count_{name}"] = numbers[..., lattice.species.index(name)]
+        return found
+
+    def _estimates(
+        self,
+        t: int,
+        average: Callable[[CompositionMoments], dict[str, Array]],
+        potentials: dict[str, float],
+        counts: dict[str, int] | None,
+    ) -> dict[str, Estimate]:
+        values, replicates = average(self.mean), average(self.replicates)
+        problems = list(self.problems[t])
+        estimates = {}
+        for name, value in values.items():
+            with np.errstate(invalid="ignore"):
+                error = float(np.sqrt((_deviations(replicates[name]) ** 2).sum()))
+            known = np.isfinite(error) and np.isfinite(value)
+            reasons = problems if known else [*problems, "this composition was not visited by two walkers: run longer"]
+            estimates[name] = Estimate(
+                value=float(value),
+                error=error if known else np.inf,
+                lower_bound=-np.inf,
+                upper_bound=np.inf,
+                temperature=float(self.temperatures[t]),
+                chemical_potentials=potentials,
+                n_sites=self.hamiltonian.lattice.n_sites,
+                n_samples=int(self.visits[t].sum()),
+                effective_sample_size=float(self.effective_samples[t]),
+                pareto_k=np.nan,
+                reliable=not reasons,
+                reason="; ".join(reasons) or f"{self.round_trips[t]:.0f} round trips over composition; walkers agree",
+                estimator=self.estimator,
+                units=self.hamiltonian.units.name,
+                n_energy_evaluations=self.n_trials,
+                wall_time=self.wall_time,
+                quantity="count" if name.startswith("count_") else name,
+                counts=counts,
+            )
+        return estimates
+
+
+def _deviations(replicates: Array) -> Array:
+    """Jackknife deviations, whose squares sum to the variance, same shape."""
+    n = len(replicates)
+    return np.asarray(np.sqrt((n - 1) / n) * (replicates - replicates.mean(axis=0)))

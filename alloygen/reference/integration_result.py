@@ -1,0 +1,264 @@
+"""Results of thermodynamic integration: ln Z, averages and a verdict at every rung of the ladder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtr
+
+from alloygen.errors import AlloygenError, WindowError
+from alloygen.estimate import Estimate
+from alloygen.hamiltonian import ClusterHamiltonian
+from alloygen.reference.compositions import count_vector
+from alloygen.reference.condition_path import PathIntegral, integrate_path
+from alloygen.reference.diagnostics import convergence_problems, mean_and_error
+from alloygen.reference.ladder_sampling import SampledLeg, SampledPath
+
+Array = np.ndarray
+
+#: Probability that chains from both ends differ as much as is called hysteresis.
+HYSTERESIS_LEVEL = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class ThermodynamicIntegration:
+    """Free energies and averages along a path.
+
+    Attributes
+    ----------
+    hamiltonian
+        The energy.
+    temperatures, chemical_potentials
+        Conditions of the rungs, shapes (n_rungs,) and (n_rungs, n_species); inf is infinite temperature.
+    counts
+        Atoms by species at fixed composition, None otherwise.
+    log_partition_function, error
+        ln Xi, or ln Z_N at fixed composition, and its standard error (statistical and of quadrature), shape (n_rungs,).
+    lower_bound, upper_bound
+        Of ln Xi or ln Z_N, from monotony, moved outwards by two standard errors, shape (n_rungs,).
+    quadrature_error
+        The part of the error that is of quadrature, shape (n_rungs,).
+    averages
+        Value and standard error by quantity, shape (n_rungs, 2).
+    effective_samples
+        Independent samples of every rung, shape (n_rungs,).
+    problems
+        Per rung, why its averages should not be trusted; free energies rest on all rungs up to theirs.
+    n_samples, n_trials, wall_time
+        Samples of a rung, trials of the whole run, seconds.
+    estimator
+        Name of the method.
+    """
+
+    hamiltonian: ClusterHamiltonian
+    temperatures: Array
+    chemical_potentials: Array
+    counts: dict[str, int] | None
+    log_partition_function: Array
+    error: Array
+    lower_bound: Array
+    upper_bound: Array
+    quadrature_error: Array
+    averages: dict[str, Array]
+    effective_samples: Array
+    problems: tuple[tuple[str, ...], ...]
+    n_samples: int
+    n_trials: int
+    wall_time: float
+    estimator: str
+
+    @property
+    def reliable(self) -> bool:
+        """Whether all checks passed at every rung."""
+        return not any(self.problems)
+
+    def estimates(
+        self,
+        temperature: float,
+        *,
+        chemical_potentials: Mapping[str, float] | None = None,
+        counts: Mapping[str, int] | None = None,
+    ) -> dict[str, Estimate]:
+        """Return thermodynamics of the supercell at one rung.
+
+        Parameters
+        ----------
+        temperature, chemical_potentials, counts
+            The condition of a rung. Chemical potentials that are not named are 0.
+
+        Returns
+        -------
+        dict
+            "grand_potential", "energy", "heat_capacity" and "count_<species>" of the variable species; at fixed composition
+            "free_energy", "energy" and "heat_capacity".
+
+        Raises
+        ------
+        WindowError
+            If the condition is not that of a rung.
+        AlloygenError
+            If the run was at fixed composition and no counts are given, or the other way round.
+        """
+        k = self._find(temperature, chemical_potentials, counts)
+        lattice, units = self.hamiltonian.lattice, self.hamiltonian.units
+        kt = units.boltzmann_constant * self.temperatures[k]
+        free = "grand_potential" if self.counts is None else "free_energy"
+        before = [rung for rung in range(k + 1) if self.problems[rung]]
+        path = (
+            (f"{len(before)} of {k + 1} rungs up to this one did not converge: {self.problems[before[0]][0]}",)
+            if before
+            else ()
+        )
+        values = {free: (-kt * self.log_partition_function[k], kt * self.error[k], path)}
+        values |= {name: (*pair[k], self.problems[k]) for name, pair in self.averages.items()}
+        potentials = {} if self.counts is not None else {
+            s: float(x) for s, x in zip(lattice.species, self.chemical_potentials[k], strict=True)
+        }  # fmt: skip
+        return {
+            name: Estimate(
+                value=float(value),
+                error=float(error),
+                lower_bound=float(-kt * self.upper_bound[k]) if name == free else -np.inf,
+                upper_bound=float(-kt * self.lower_bound[k]) if name == free else np.inf,
+                temperature=float(self.temperatures[k]),
+                chemical_potentials=potentials,
+                n_sites=lattice.n_sites,
+                n_samples=self.n_samples,
+                effective_sample_size=float(self.effective_samples[k]),
+                pareto_k=np.nan,
+                reliable=not problems,
+                reason="; ".join(problems) or "chains from both ends of the path agree on every rung",
+                estimator=self.estimator,
+                units=units.name,
+                n_energy_evaluations=self.n_trials,
+                wall_time=self.wall_time,
+                quantity="count" if name.startswith("count_") else name,
+                counts=self.counts,
+            )
+            for name, (value, error, problems) in values.items()
+        }
+
+    def _find(
+        self, temperature: float, potentials: Mapping[str, float] | None, counts: Mapping[str, int] | None
+    ) -> int:
+        lattice, units = self.hamiltonian.lattice, self.hamiltonian.units
+        temperature = units.check_temperature(temperature)
+        if (self.counts is None) != (counts is None) or (counts is not None and potentials is not None):
+            kind = "chemical_potentials, not counts" if self.counts is None else "counts, not chemical_potentials"
+            raise AlloygenError(f"this integration was at fixed {kind}: pass {kind.split(',')[0]}")
+        close = np.isclose(self.temperatures, temperature, rtol=1e-9, atol=0.0)
+        if self.counts is None:
+            wanted = lattice.chemical_potential_vector(potentials)
+            close &= np.isclose(self.chemical_potentials, wanted, rtol=1e-9, atol=1e-12).all(axis=1)
+        elif (count_vector(lattice, counts or {}) != count_vector(lattice, self.counts)).any():
+            raise WindowError(f"counts {dict(counts or {})} were not integrated: this run has {self.counts}")
+        if not close.any():
+            raise WindowError(
+                f"no rung of the ladder has temperature = {temperature:g} {units.temperature}"
+                + ("" if self.counts is not None else f" and chemical potentials {dict(potentials or {})}")
+                + ": integrate again with this condition in the ladder; `temperatures` and `chemical_potentials` list the rungs"
+            )
+        # Where two legs meet, the last rung: it includes the first leg.
+        return int(np.flatnonzero(close)[-1])
+
+
+def integrated(
+    hamiltonian: ClusterHamiltonian,
+    sampled: SampledPath,
+    start: float,
+    start_error: float,
+    counts: dict[str, int] | None,
+    estimator: str,
+) -> ThermodynamicIntegration:
+    """Integrate along all legs of a path from ln Z at its start."""
+    parts: dict[str, list[Array]] = {
+        name: [] for name in ("beta", "mu", "value", "variance", "lower", "upper", "quadrature")
+    }
+    problems: list[tuple[str, ...]] = []
+    value, variance, lower, upper, quadrature = (
+        start,
+        start_error**2,
+        start - 2 * start_error,
+        start + 2 * start_error,
+        0.0,
+    )
+    for leg in sampled.legs:
+        integral = integrate_path(leg.leg.x, leg.leg.slope(leg.energy, leg.counts))
+        beta, mu = leg.leg.conditions(leg.leg.x)
+        found = (beta, mu, value + integral.value, variance + integral.error**2, lower + integral.lower,
+                 upper + integral.upper, quadrature + integral.quadrature_error)  # fmt: skip
+        for name, array in zip(parts, found, strict=True):
+            parts[name].append(array)
+        value, variance, lower, upper, quadrature = (float(array[-1]) for array in found[2:])
+        problems += _problems(leg, integral, hamiltonian)
+    joined = {name: np.concatenate(arrays) for name, arrays in parts.items()}
+    averages, effective = _averages(hamiltonian, sampled.legs, joined["beta"], joined["mu"], counts is not None)
+    units = hamiltonian.units
+    with np.errstate(divide="ignore"):
+        temperatures = 1.0 / (units.boltzmann_constant * joined["beta"])
+    return ThermodynamicIntegration(
+        hamiltonian, temperatures, joined["mu"], counts, joined["value"], np.sqrt(joined["variance"]), joined["lower"],
+        joined["upper"], joined["quadrature"], averages, effective, tuple(problems),
+        int(np.prod(sampled.legs[0].energy.shape[1:])), sampled.n_trials, sampled.wall_time, estimator,
+    )  # fmt: skip
+
+
+def _averages(
+    hamiltonian: ClusterHamiltonian, legs: list[SampledLeg], beta: Array, mu: Array, canonical: bool
+) -> tuple[dict[str, Array], Array]:
+    """Value and error of energy, heat capacity and counts at every rung, and effective samples."""
+    lattice, boltzmann = hamiltonian.lattice, hamiltonian.units.boltzmann_constant
+    energy, counts = (np.concatenate([getattr(leg, name) for leg in legs]) for name in ("energy", "counts"))
+    names = [] if canonical else [(f"count_{s}", lattice.species.index(s)) for s in lattice.variable_species]
+    averages = {name: np.zeros((len(beta), 2)) for name in ("energy", "heat_capacity", *(name for name, _ in names))}
+    effective = np.zeros(len(beta))
+    for k in range(len(beta)):
+        mean, error, effective[k] = mean_and_error(energy[k])
+        averages["energy"][k] = mean, error
+        enthalpy = energy[k] - (0.0 if canonical else counts[k] @ mu[k])
+        _, enthalpy_error, _ = mean_and_error(enthalpy)
+        variance, variance_error, _ = mean_and_error((enthalpy - enthalpy.mean()) ** 2)
+        scale = boltzmann * beta[k] ** 2
+        averages["heat_capacity"][k] = scale * (variance + enthalpy_error**2), scale * variance_error
+        for name, index in names:
+            averages[name][k] = mean_and_error(counts[k][..., index])[:2]
+    return averages, effective
+
+
+def _problems(leg: SampledLeg, integral: PathIntegral, hamiltonian: ClusterHamiltonian) -> list[tuple[str, ...]]:
+    """Why every rung of a leg should not be trusted."""
+    problems = []
+    slope = leg.leg.slope(leg.energy, leg.counts)
+    beta, mu = leg.leg.conditions(leg.leg.x)
+    units = hamiltonian.units
+    for k in range(len(slope)):
+        observables = {"energy": leg.energy[k], "d ln Z/dx": slope[k]}
+        found = convergence_problems(observables)
+        score = _hysteresis(slope[k])
+        if ndtr(-score) < HYSTERESIS_LEVEL:
+            found.append(
+                f"hysteresis: chains from the start and from the end of the path differ by {score:.1f} standard errors: run longer, or use "
+                "replica exchange"
+            )
+        if k in integral.falls:
+            found.append("the mean that must rise along the path falls by more than its errors allow: run longer")
+        where = (
+            "infinite temperature"
+            if beta[k] == 0
+            else f"{1 / (units.boltzmann_constant * beta[k]):g} {units.temperature}"
+        )
+        if leg.leg.beta is not None:
+            where += f", chemical potentials {np.round(mu[k], 6).tolist()} {units.energy}"
+        problems.append(tuple(f"at {where}: {problem}" for problem in found))
+    return problems
+
+
+def _hysteresis(series: Array) -> float:
+    """Difference of the means of even and odd chains in standard errors; inf for frozen chains that differ."""
+    (first, a, _), (second, b, _) = (mean_and_error(series[parity::2]) for parity in (0, 1))
+    if abs(first - second) <= 1e-11 * np.abs(series).max():
+        return 0.0
+    error = float(np.hypot(a, b))
+    return abs(first - second) / error if error > 0 else np.inf
