@@ -82,7 +82,7 @@ def ladder_free_energies(
     lattice = hamiltonian.lattice
     points = [dict(point) for point in chemical_potentials or ()]
     mu = np.array([lattice.chemical_potential_vector(point) for point in points]) if points else None
-    if mu is not None and ((mu.std(axis=0) > 0).sum() > 1 or np.any(np.diff(mu, axis=0).sum(axis=1) <= 0)):
+    if mu is not None and ((np.ptp(mu, axis=0) > 0).sum() > 1 or np.any(np.diff(mu, axis=0).sum(axis=1) <= 0)):
         raise WindowError(
             f"chemical_potentials = {points}: expected points that vary one species in ascending order; run the others on "
             "their own"
