@@ -1,9 +1,9 @@
-"""A progress bar for ``fit``: stage, loss, effective sample size and time left."""
+"""Progress bars: of ``fit`` with stage, loss, effective sample size and time left, and of anything that reports a fraction."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -40,10 +40,27 @@ class ProgressBar:
 @contextmanager
 def progress_bar(show: bool | None) -> Iterator[ProgressBar | None]:
     """Yield a progress bar, or None if it is not to be shown; by default it shows on a terminal."""
+    with _bar(show) as bar:
+        yield None if bar is None else ProgressBar(bar)
+
+
+@contextmanager
+def fraction_bar(label: str, show: bool | None = None) -> Iterator[Callable[[float], None] | None]:
+    """Yield a function that draws the finished fraction, or None if nothing is to be shown, as :func:`progress_bar` does."""
+    with _bar(show) as bar:
+        if bar is None:
+            yield None
+            return
+        task = bar.add_task(label, total=1.0, note="")
+        yield lambda fraction: bar.update(task, completed=fraction)
+
+
+@contextmanager
+def _bar(show: bool | None) -> Iterator[Progress | None]:
     console = Console(stderr=True)
     if show is False or (show is None and not console.is_terminal):
         yield None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
-        yield ProgressBar(bar)
+        yield bar

@@ -9,7 +9,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import alloygen
-from alloygen.cli import models, problems
+from alloygen.cli import models, problems, reference
 from alloygen.errors import AlloygenError
 
 
@@ -38,6 +38,8 @@ app.command("ising")(problems.ising_command)
 app.command("free-energy")(models.free_energy_command)
 app.command("sample")(models.sample_command)
 app.command("enumerate")(problems.enumerate_command)
+app.command("reference")(reference.reference_command)
+app.command("ground-states")(reference.ground_states_command)
 app.command("info")(problems.info_command)
 
 

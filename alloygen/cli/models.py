@@ -20,8 +20,17 @@ from alloygen.cli.options import (
     TemperatureOption,
     TemperaturesOption,
 )
-from alloygen.cli.reading import check_target, read_conditions, read_problem, read_windows
-from alloygen.cli.writing import condition_columns, console, model_record, print_record, print_rows, write_records
+from alloygen.cli.reading import check_structure_target, check_target, read_conditions, read_problem, read_windows
+from alloygen.cli.writing import (
+    condition_columns,
+    console,
+    estimate_columns,
+    model_record,
+    print_reasons,
+    print_record,
+    print_rows,
+    write_records,
+)
 from alloygen.errors import ChemicalPotentialError
 from alloygen.fitting import fit, load, parse_budget, resolve_device
 from alloygen.reference.enumeration import enumerate_configurations
@@ -72,24 +81,18 @@ def free_energy_command(
     fitted = load(model, device=device)
     conditions = read_conditions(temperature, chemical_potential)
     enumeration = enumerate_configurations(fitted.problem.hamiltonian) if exact else None
-    records, rows = [], []
+    estimates, records, rows = [], [], []
     for number, condition in enumerate(conditions):
         estimate = fitted.free_energy(**condition, n_samples=samples, seed=seed + number)
         truth = enumeration.averages(**condition).grand_potential if enumeration else None
-        extra = {} if truth is None else {"exact_value": truth}
-        records.append({**estimate.as_dict(), **extra})
-        per_site = {
-            f"{name}_per_site": getattr(estimate, f"{name}_per_site")
-            for name in ("value", "error", "lower_bound", "upper_bound")
-        }
-        if truth is not None:
-            per_site["exact_value_per_site"] = truth / estimate.n_sites
+        estimates.append(estimate)
+        records.append({**estimate.as_dict(), **({} if truth is None else {"exact_value": truth})})
+        columns = {**condition_columns(condition), **estimate_columns("grand_potential", estimate, truth)}
         ess = estimate.effective_sample_size / estimate.n_samples
-        rows.append({**condition_columns(condition), **per_site, "ess": ess, "reliable": estimate.reliable})
+        rows.append({**columns, "ess": ess, "reliable": estimate.reliable})
     write_records(json_path, csv_path, records)
     print_rows("grand potential", rows, fitted.problem.hamiltonian.units)
-    for reason in sorted({record["reason"] for record in records if not record["reliable"]}):
-        console().print(f"not reliable: {reason}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    print_reasons(estimates)
 
 
 def sample_command(
@@ -104,7 +107,7 @@ def sample_command(
     """Draw structures, each with its energy and log weight, into an extended XYZ file."""
     from alloygen.adapters.ase import write_structures
 
-    check_target(output)
+    check_structure_target(output)
     conditions = read_conditions([temperature], chemical_potential)
     if len(conditions) > 1:
         raise ChemicalPotentialError("samples have one condition: give one --chemical-potential per species")

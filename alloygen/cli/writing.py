@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,18 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from alloygen.estimate import Estimate
 from alloygen.files import write_text
 from alloygen.fitting import FittedModel
 from alloygen.problem import Problem
 from alloygen.units import UnitSystem
+
+#: Reasons against an estimate that are shown below a table.
+MAX_REASONS = 6
+#: Beginning of the names of columns of chemical potentials.
+_POTENTIALS = "chemical_potentials_"
+#: Headings of columns that say more about the one before, and stay beside it.
+_ATTACHED = ("error", "lower", "upper", "exact", "ESS", "reliable")
 
 
 def console() -> Console:
@@ -24,10 +35,10 @@ def console() -> Console:
 
 def condition_columns(condition: Mapping[str, Any]) -> dict[str, float]:
     """Return a condition as columns of a table."""
-    potentials = condition["chemical_potentials"]
+    potentials = condition.get("chemical_potentials") or {}
     return {
         "temperature": condition["temperature"],
-        **{f"chemical_potentials_{name}": value for name, value in potentials.items()},
+        **{f"{_POTENTIALS}{name}": value for name, value in potentials.items()},
     }
 
 
@@ -74,41 +85,116 @@ def print_record(title: str, record: Mapping[str, Any]) -> None:
 
 
 def print_rows(title: str, rows: Sequence[Mapping[str, Any]], units: UnitSystem) -> None:
-    """Print rows as a table that fits 80 columns; the files of ``--json`` and ``--csv`` hold the full records."""
-    scale, unit = (1e3, "meV") if units.energy == "eV" else (1.0, units.energy)
-    # Column: heading, factor, format.
-    columns: dict[str, tuple[str, float, str]] = {
-        "temperature": ("T", 1.0, "g"),
-        "value_per_site": ("Phi", scale, ".4f"),
-        "error_per_site": ("error", scale, ".4f"),
-        "lower_bound_per_site": ("lower", scale, ".3f"),
-        "upper_bound_per_site": ("upper", scale, ".3f"),
-        "exact_value_per_site": ("exact", scale, ".4f"),
-        "ess": ("ESS", 1.0, ".0%"),
-        "log_partition_function": ("ln Xi", 1.0, ".6f"),
-        "grand_potential_per_site": ("Phi", scale, ".4f"),
-        "energy_per_site": ("E", scale, ".4f"),
-        "heat_capacity_per_site": ("C/k_B", 1.0 / units.boltzmann_constant, ".4f"),
-    }
-    for name in rows[0]:
-        if name.startswith("chemical_potentials_"):
-            columns[name] = ("mu " + name.removeprefix("chemical_potentials_"), 1.0, "g")
-        elif name.startswith("counts_"):
-            columns[name] = ("N " + name.removeprefix("counts_"), 1.0, ".4f")
-    table = Table(box=None)
-    for name in rows[0]:
-        table.add_column(columns[name][0] if name in columns else name, justify="right", no_wrap=True)
-    for row in rows:
-        cells = []
-        for name, value in row.items():
-            _, factor, form = columns.get(name, (name, 1.0, ""))
-            cells.append(("yes" if value else "no") if isinstance(value, bool) else format(value * factor, form))
-        table.add_row(*cells)
-    temperature, potential = units.temperature, units.energy
-    console().print(
-        f"{title}: energies in {unit}/site, T in {temperature}, mu in {potential}", highlight=False, soft_wrap=True
+    """Print rows as tables that fit the terminal; the files of ``--json`` and ``--csv`` hold the full records.
+
+    What does not fit beside the rest goes into a further table, which repeats the conditions.
+    """
+    columns = _columns(rows[0], units)
+    for name in [name for name in columns if "_bound_" in name and not any(math.isfinite(row[name]) for row in rows)]:
+        del columns[name]
+    cells = {name: [column.cell(row[name]) for row in rows] for name, column in columns.items()}
+    terminal = console()
+    unit = {"energies": f"{'meV' if units.energy == 'eV' else units.energy}/site"}
+    unit |= {"T": units.temperature} if "temperature" in columns else {}
+    unit |= {"mu": units.energy} if any(name.startswith(_POTENTIALS) for name in columns) else {}
+    terminal.print(
+        f"{title}: {', '.join(f'{name} in {text}' for name, text in unit.items())}", highlight=False, soft_wrap=True
     )
-    console().print(table)
+    for names in _pack(columns, cells, terminal.width):
+        table = Table(box=None)
+        for name in names:
+            table.add_column(columns[name].heading, justify="right", no_wrap=True)
+        for row in zip(*(cells[name] for name in names), strict=True):
+            table.add_row(*row)
+        terminal.print(table)
+
+
+@dataclass(frozen=True)
+class _Column:
+    """How the numbers of a column are shown."""
+
+    heading: str
+    factor: float = 1.0
+    form: str = ".4f"
+
+    def cell(self, value: Any) -> str:
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        return format(value * self.factor, self.form) if isinstance(value, float) else str(value)
+
+
+def _columns(row: Mapping[str, Any], units: UnitSystem) -> dict[str, _Column]:
+    scale = 1e3 if units.energy == "eV" else 1.0
+    energies = {"grand_potential": "Phi", "free_energy": "F", "energy": "E", "formation_energy": "E_f"}
+    quantities = {name: (symbol, scale) for name, symbol in energies.items()}
+    quantities["heat_capacity"] = "C/k_B", 1.0 / units.boltzmann_constant
+    for name in row:
+        if found := re.fullmatch("(count_([^_]+))_per_site", name):
+            quantities[found[1]] = f"x {found[2]}", 1.0
+    known = {
+        "temperature": _Column("T", form="g"),
+        "log_partition_function": _Column("ln Xi", form=".6f"),
+        "ess": _Column("ESS", form=".0%"),
+        "n_sites": _Column("sites"),
+        "n_variants": _Column("variants"),
+    }
+    for name, (symbol, factor) in quantities.items():
+        known |= {
+            f"{name}_per_site": _Column(symbol, factor),
+            f"{name}_error_per_site": _Column("error", factor),
+            f"{name}_lower_bound_per_site": _Column("lower", factor, ".3f"),
+            f"{name}_upper_bound_per_site": _Column("upper", factor, ".3f"),
+            f"{name}_exact_value_per_site": _Column("exact", factor),
+        }
+    for name in row:
+        if name.startswith(_POTENTIALS):
+            known[name] = _Column("mu " + name.removeprefix(_POTENTIALS), form="g")
+        elif name.startswith("counts_"):
+            known[name] = _Column("N " + name.removeprefix("counts_"))
+    return {name: known.get(name, _Column(name.replace("_", " "))) for name in row}
+
+
+def _pack(columns: Mapping[str, _Column], cells: Mapping[str, Sequence[str]], available: int) -> Iterator[list[str]]:
+    """Yield the names of columns of every table."""
+    # rich pads every column by two.
+    width = {name: 2 + max(map(len, [columns[name].heading, *cells[name]])) for name in columns}
+    conditions = [name for name in columns if name == "temperature" or name.startswith(_POTENTIALS)]
+    groups: list[list[str]] = []
+    for name in columns:
+        if name in conditions:
+            continue
+        if groups and columns[name].heading in _ATTACHED:
+            groups[-1].append(name)
+        else:
+            groups.append([name])
+    table = list(conditions)
+    for group in groups:
+        if len(table) > len(conditions) and sum(width[name] for name in [*table, *group]) > available:
+            yield table
+            table = list(conditions)
+        table += group
+    yield table
+
+
+def estimate_columns(name: str, estimate: Estimate, exact: float | None = None) -> dict[str, float]:
+    """Return value, error, bounds and exact value per site of one quantity, as columns of a table."""
+    found = {
+        f"{name}_per_site": estimate.value_per_site,
+        f"{name}_error_per_site": estimate.error_per_site,
+        f"{name}_lower_bound_per_site": estimate.lower_bound_per_site,
+        f"{name}_upper_bound_per_site": estimate.upper_bound_per_site,
+    }
+    return found if exact is None else {**found, f"{name}_exact_value_per_site": exact / estimate.n_sites}
+
+
+def print_reasons(estimates: Iterable[Estimate]) -> None:
+    """Print, once each, the reasons why estimates are not reliable; of very many, the first ones."""
+    reasons = list(dict.fromkeys(estimate.reason for estimate in estimates if not estimate.reliable))
+    lines = [f"not reliable: {reason}" for reason in reasons[:MAX_REASONS]]
+    if len(reasons) > MAX_REASONS:
+        lines.append(f"not reliable: {len(reasons) - MAX_REASONS} more reasons, in the records of --json and --csv")
+    for line in lines:
+        console().print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def write_records(json_path: Path | None, csv_path: Path | None, records: Sequence[dict[str, Any]]) -> None:

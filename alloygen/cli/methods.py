@@ -1,0 +1,235 @@
+"""The classical reference methods, as one table: what ``alloygen reference`` asks them, and how each is run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from alloygen.errors import AlloygenError, CheckpointError
+from alloygen.estimate import Estimate
+from alloygen.problem import Problem
+
+#: A condition: "temperature", and "chemical_potentials" or "counts".
+Condition = dict[str, Any]
+Estimates = Callable[[Condition], dict[str, Estimate]]
+Progress = Callable[[float], None] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What a method is asked for.
+
+    Attributes
+    ----------
+    problem
+        The supercell.
+    temperatures
+        In the order of the answer.
+    chemical_potentials
+        Values by species, combined with each other; without any, chemical potentials of 0.
+    counts
+        Atoms of every species where the composition is fixed.
+    n_samples, seed, folder
+        As the method's; see :data:`METHODS`.
+
+    Raises
+    ------
+    TemperatureError, ChemicalPotentialError
+        If a condition is not usable.
+    """
+
+    problem: Problem
+    temperatures: Sequence[float]
+    chemical_potentials: dict[str, list[float]]
+    counts: dict[str, int] | None
+    n_samples: int
+    seed: int
+    folder: Path | None
+
+    def __post_init__(self) -> None:
+        for temperature in self.temperatures:
+            self.problem.hamiltonian.units.check_temperature(temperature)
+        for point in self.points:
+            self.problem.lattice.chemical_potential_vector(point)
+
+    @property
+    def points(self) -> list[dict[str, float]]:
+        """All combinations of chemical potentials."""
+        names, values = self.chemical_potentials.keys(), self.chemical_potentials.values()
+        return [dict(zip(names, point, strict=True)) for point in product(*values)]
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """Every temperature with every composition or point."""
+        rest: list[Condition] = (
+            [{"counts": self.counts}] if self.counts else [{"chemical_potentials": point} for point in self.points]
+        )
+        return [{"temperature": temperature, **one} for temperature in self.temperatures for one in rest]
+
+    @property
+    def ladder(self) -> list[float]:
+        """The temperatures in ascending order, each once."""
+        return sorted(set(self.temperatures))
+
+    def lines(self) -> list[list[dict[str, float]]]:
+        """The points as lines along the species with most values, in ascending order, each point once."""
+        distinct = {name: sorted(set(values)) for name, values in self.chemical_potentials.items()}
+        if not distinct:
+            return [[{}]]
+        along = max(distinct, key=lambda name: len(distinct[name]))
+        others = {name: values for name, values in distinct.items() if name != along}
+        return [
+            [{**dict(zip(others, fixed, strict=True)), along: value} for value in distinct[along]]
+            for fixed in product(*others.values())
+        ]
+
+    def runs(self, n: int, progress: Progress) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield the seed of each of n runs, and its folder and progress by name.
+
+        Several runs have a folder each, inside the one that was given.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder cannot hold the runs.
+        """
+        if self.folder is not None and n > 1:
+            _check_folder_of_runs(self.folder, n)
+        for k in range(n):
+            folder = self.folder if self.folder is None or n == 1 else self.folder / f"run-{k + 1}"
+            part = None if progress is None else _part(progress, k, n)
+            yield self.seed + k, {"folder": folder, "progress": part}
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method: how it is run, what ``--samples`` counts, how many by default and how many at least."""
+
+    run: Callable[[Request, Progress], Estimates]
+    samples: str
+    default: int
+    least: int
+
+
+def _part(progress: Callable[[float], None], k: int, n: int) -> Callable[[float], None]:
+    return lambda fraction: progress((k + fraction) / n)
+
+
+def _check_folder_of_runs(folder: Path, n: int) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+        others = [entry.name for entry in folder.iterdir() if not re.fullmatch(r"run-\d+", entry.name)]
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot use {str(folder)!r} as a folder ({error.strerror}): choose another one"
+        ) from error
+    if others:
+        raise CheckpointError(
+            f"{str(folder)!r} holds {sorted(others)[0]!r}, and these conditions make {n} runs with a folder each: choose "
+            "another folder, an empty one or one that is not there yet"
+        )
+
+
+# Engines are imported where they run: their kernels and pymbar take seconds, and other commands need none of them.
+
+
+def _replica_exchange(request: Request, progress: Progress) -> Estimates:
+    from alloygen.reference.ladder_run import ladder_free_energies
+
+    ladder = request.ladder
+    window = (ladder[0], ladder[-1] if len(ladder) > 1 else 1.5 * ladder[0])
+    lines = [[]] if request.counts else request.lines()
+    results = [
+        ladder_free_energies(
+            request.problem.hamiltonian,
+            window,
+            chemical_potentials=line or None,
+            counts=request.counts,
+            n_samples=request.n_samples,
+            seed=seed,
+            **run,
+        )
+        for line, (seed, run) in zip(lines, request.runs(len(lines), progress), strict=True)
+    ]
+
+    def estimates(condition: Condition) -> dict[str, Estimate]:
+        point = condition.get("chemical_potentials")
+        number = 0 if point is None else next(k for k, line in enumerate(lines) if point in line)
+        return results[number].estimates(**condition)
+
+    return estimates
+
+
+def _wang_landau(request: Request, progress: Progress) -> Estimates:
+    from alloygen.reference.wang_landau import WangLandauSchedule, wang_landau
+
+    # Spins of a model at its own field are asked for energies only, and that is much faster.
+    by_energy = not (request.problem.exchanges_atoms or request.chemical_potentials)
+    ((seed, run),) = request.runs(1, progress)
+    result = wang_landau(
+        request.problem.hamiltonian,
+        resolve="energy" if by_energy else "composition",
+        counts=request.counts,
+        schedule=WangLandauSchedule(production_trials=request.n_samples),
+        seed=seed,
+        **run,
+    )
+    return lambda condition: result.estimates(**condition)
+
+
+def _metadynamics(request: Request, progress: Progress) -> Estimates:
+    from alloygen.reference.metadynamics import run_metadynamics
+
+    ((seed, run),) = request.runs(1, progress)
+    result = run_metadynamics(request.problem.hamiltonian, request.ladder, n_sweeps=request.n_samples, seed=seed, **run)
+    return lambda condition: result.estimates(**condition)
+
+
+def _integration(request: Request, progress: Progress) -> Estimates:
+    from alloygen.reference.ladder_sampling import Sampling
+    from alloygen.reference.thermodynamic_integration import integrate_temperature
+
+    points: list[dict[str, float] | None] = [point for line in request.lines() for point in line]
+    if request.counts:
+        points = [None]
+    results = [
+        integrate_temperature(
+            request.problem.hamiltonian,
+            request.ladder,
+            chemical_potentials=point,
+            counts=request.counts,
+            sampling=Sampling(request.n_samples, seed=seed),
+            **run,
+        )
+        for point, (seed, run) in zip(points, request.runs(len(points), progress), strict=True)
+    ]
+    return lambda condition: results[points.index(condition.get("chemical_potentials"))].estimates(**condition)
+
+
+#: The methods by name.
+METHODS = {
+    "replica-exchange": Method(_replica_exchange, "samples of every condition", 8000, 64),
+    "wang-landau": Method(_wang_landau, "production trials of every walker", 20_000_000, 1000),
+    "metadynamics": Method(_metadynamics, "production sweeps of every walker", 4000, 128),
+    "integration": Method(_integration, "samples at every rung of the ladder", 20_000, 320),
+}
+
+
+def choose_method(name: str, samples: int | None) -> tuple[Method, int]:
+    """Return a method and its number of samples.
+
+    Raises
+    ------
+    AlloygenError
+        If there is no such method, or there are too few samples for it.
+    """
+    if name not in METHODS:
+        raise AlloygenError(f"--method {name!r} is unknown: expected one of {', '.join(METHODS)}")
+    method = METHODS[name]
+    if samples is not None and samples < method.least:
+        raise AlloygenError(f"--samples {samples} ({method.samples}): expected {method.least} or more for {name}")
+    return method, method.default if samples is None else samples

@@ -1,0 +1,228 @@
+"""Commands of the classical references: ``reference``, ``ground-states``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from scipy.special import logsumexp
+
+from alloygen.cli.methods import METHODS, Condition, Request, choose_method
+from alloygen.cli.options import (
+    CsvOption,
+    ExpansionArgument,
+    JsonOption,
+    PotentialsOption,
+    SeedOption,
+    SupercellArgument,
+    TemperaturesOption,
+)
+from alloygen.cli.reading import (
+    SHIPPED,
+    check_folder,
+    check_structure_target,
+    check_target,
+    is_cluster_expansion,
+    read_chemical_potentials,
+    read_counts,
+    read_expansion,
+    read_problem,
+)
+from alloygen.cli.writing import (
+    condition_columns,
+    console,
+    estimate_columns,
+    print_reasons,
+    print_rows,
+    write_records,
+)
+from alloygen.errors import AlloygenError, ClusterExpansionError
+from alloygen.estimate import Estimate
+from alloygen.hamiltonian.conditions import reference_species
+from alloygen.lattice import Lattice
+from alloygen.lattice.symmetry import SYMPREC
+from alloygen.progress import fraction_bar
+from alloygen.reference.compositions import count_vector
+from alloygen.reference.enumeration import Enumeration, enumerate_configurations
+from alloygen.structures import Structure, ground_states
+from alloygen.units import ATOMIC
+
+
+def reference_command(
+    cluster_expansion: ExpansionArgument,
+    temperature: TemperaturesOption,
+    supercell: SupercellArgument = None,
+    method: Annotated[str, typer.Option(help=f"{', '.join(METHODS)}.")] = "replica-exchange",
+    chemical_potential: PotentialsOption = None,
+    count: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SPECIES=ATOMS", help="Such as Au=8, for a fixed composition; once for each species."),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="; ".join(f"{name}: {m.samples} ({m.default:,})" for name, m in METHODS.items()))
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Enumerate all configurations beside.")] = False,
+    folder: Annotated[Path | None, typer.Option(help="Folder of the run, which goes on after a kill.")] = None,
+    seed: SeedOption = 0,
+    json_path: JsonOption = None,
+    csv_path: CsvOption = None,
+) -> None:
+    """Print free energies and averages by a classical method, with error, bounds and verdict at every condition."""
+    check_target(json_path, csv_path)
+    check_folder(folder)
+    chosen, n_samples = choose_method(method, samples)
+    if count and chemical_potential:
+        raise AlloygenError(
+            "--count and --chemical-potential were both given: expected atoms of every species (canonical ensemble) or "
+            "chemical potentials (semi-grand canonical), not both"
+        )
+    problem = read_problem(cluster_expansion, supercell)
+    counts, potentials = read_counts(count, problem.lattice), read_chemical_potentials(chemical_potential)
+    request = Request(problem, tuple(temperature), potentials, counts, n_samples, seed, folder)
+    enumeration = enumerate_configurations(problem.hamiltonian, progress=console().is_terminal) if exact else None
+    with fraction_bar(method) as progress:
+        estimates = chosen.run(request, progress)
+    results = [
+        _Result(condition, estimates(condition), {} if enumeration is None else _exact(enumeration, condition))
+        for condition in request.conditions
+    ]
+    write_records(json_path, csv_path, [record for result in results for record in result.records()])
+    every = [estimate for result in results for estimate in result.estimates.values()]
+    title = every[0].estimator
+    if counts is not None:
+        title += " at " + ", ".join(f"{species}={n}" for species, n in counts.items())
+    print_rows(title, [result.row(problem.lattice) for result in results], problem.hamiltonian.units)
+    # All estimates of one run name the same time.
+    console().print(f"sampled in {sum({estimate.wall_time for estimate in every}):.1f} s", highlight=False)
+    print_reasons(every)
+
+
+def ground_states_command(
+    cluster_expansion: Annotated[
+        str, typer.Argument(metavar="CE", help=f"icet .ce file, or {' or '.join(SHIPPED)} (shipped).")
+    ],
+    max_sites: Annotated[int, typer.Option(help="Largest number of sites of a cell.")] = 8,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Extended XYZ file to write, energies beside the structures.")
+    ] = None,
+    json_path: JsonOption = None,
+    csv_path: CsvOption = None,
+) -> None:
+    """Find the structures of lowest energy, by enumerating all cells up to a size."""
+    from alloygen.adapters.ase import write_structures
+
+    check_structure_target(output)
+    check_target(json_path, csv_path)
+    if cluster_expansion not in SHIPPED and not is_cluster_expansion(Path(cluster_expansion)):
+        raise ClusterExpansionError(
+            f"{cluster_expansion!r} is no cluster expansion: expected an icet .ce file or {' or '.join(SHIPPED)}; a problem "
+            "will not do, because cells of all shapes are compared"
+        )
+    expansion = read_expansion(cluster_expansion)
+    with fraction_bar("enumerating cells") as progress:
+        found = ground_states(expansion, max_sites=max_sites, progress=progress)
+    structures = [_with_energies(state) for state in found.stable]
+    rows = [
+        {
+            "formula": state.formula,
+            "n_sites": state.n_sites,
+            "formation_energy_per_site": state.formation_energy_per_site,
+            "space_group": _space_group(atoms),
+            "n_variants": state.n_variants,
+        }
+        for state, atoms in zip(found.stable, structures, strict=True)
+    ]
+    if output is not None:
+        write_structures(output, structures)
+    write_records(
+        json_path,
+        csv_path,
+        [
+            {
+                **row,
+                "energy_per_site": state.energy_per_site,
+                "counts": state.counts,
+                "n_structures": state.n_structures,
+                "supercell_matrix": state.supercell_matrix.tolist(),
+            }
+            for row, state in zip(rows, found.stable, strict=True)
+        ],
+    )
+    print_rows(f"ground states of up to {max_sites} sites", rows, ATOMIC)
+    console().print(
+        f"{found.n_configurations:,} configurations of {found.n_supercells} cells in {found.wall_time:.1f} s",
+        highlight=False,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Result:
+    """Estimates at one condition, and the exact values under the same names where they are asked for."""
+
+    condition: Condition
+    estimates: dict[str, Estimate]
+    exact: dict[str, float]
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Yield one record per quantity."""
+        for name, estimate in self.estimates.items():
+            extra = {"exact_value": self.exact[name]} if self.exact else {}
+            yield {"name": name, **estimate.as_dict(), **extra}
+
+    def row(self, lattice: Lattice) -> dict[str, Any]:
+        """Return the columns of a table; the fractions of first species follow from the others and are left out."""
+        redundant = {f"count_{lattice.species[index]}" for index in reference_species(lattice)}
+        free = "grand_potential" if "grand_potential" in self.estimates else "free_energy"
+        names = [free, "energy", "heat_capacity", *(name for name in self.estimates if name.startswith("count_"))]
+        columns: dict[str, Any] = condition_columns(self.condition)
+        for name in names:
+            if name not in redundant:
+                columns |= estimate_columns(name, self.estimates[name], self.exact.get(name))
+            if name == free:
+                columns["reliable"] = all(estimate.reliable for estimate in self.estimates.values())
+        return columns
+
+
+def _exact(enumeration: Enumeration, condition: Condition) -> dict[str, float]:
+    """Return exact values per supercell, under the names of estimates."""
+    counts, temperature = condition.get("counts"), condition["temperature"]
+    if counts is None:
+        averages = enumeration.averages(**condition)
+        numbers = {f"count_{name}": value for name, value in averages.counts.items()}
+        names = ("grand_potential", "energy", "heat_capacity")
+        return {**{name: getattr(averages, name) for name in names}, **numbers}
+    canonical, units = enumeration.canonical(temperature), enumeration.hamiltonian.units
+    # Several compositions have these counts where a species is allowed on several sublattices.
+    chosen = (canonical.counts == count_vector(enumeration.hamiltonian.lattice, counts)).all(axis=1)
+    log_z = float(logsumexp(canonical.log_partition_function[chosen]))
+    weight = np.exp(canonical.log_partition_function[chosen] - log_z)
+    energies, beta = canonical.energy[chosen], units.beta(temperature)
+    energy = float(weight @ energies)
+    spread = np.maximum(canonical.energy_square[chosen] - energies**2, 0.0)
+    variance = float(weight @ (spread + (energies - energy) ** 2))
+    return {
+        "free_energy": -log_z / beta,
+        "energy": energy,
+        "heat_capacity": variance * beta * beta * units.boltzmann_constant,
+    }
+
+
+def _with_energies(state: Structure) -> Any:
+    """Return a ground state as ase.Atoms that carry its energies."""
+    atoms = state.atoms()
+    atoms.info.update(
+        energy=state.energy_per_site * state.n_sites, formation_energy_per_site=state.formation_energy_per_site
+    )
+    return atoms
+
+
+def _space_group(atoms: Any) -> str:
+    """Return symbol and number of the space group of ase.Atoms, such as "Pm-3m (221)"."""
+    import spglib
+
+    found = spglib.get_spacegroup((atoms.cell[:], atoms.get_scaled_positions(), atoms.numbers), symprec=SYMPREC)
+    return found or "unknown"
