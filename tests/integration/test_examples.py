@@ -21,7 +21,7 @@ def run(name: str, *arguments: str) -> str:
 
 
 def test_the_list_is_complete() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {"cuau_2x2x4.py", "ising.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {"cuau_2x2x4.py", "cuau_reference.py", "ising.py"}
 
 
 def test_cuau(tmp_path: Path) -> None:
@@ -55,3 +55,11 @@ def test_the_ten_lines_of_the_readme(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert alloygen.load(tmp_path / "cuau.safetensors").problem.n_sites == 16
+
+
+def test_cuau_reference(tmp_path: Path) -> None:
+    """Both methods' tables are read, compared and drawn."""
+    for supercell in alloygen.datasets.REFERENCE_SUPERCELLS:
+        output = run("cuau_reference.py", "--supercell", supercell, "--output", str(tmp_path))
+        assert output.count("x_Au") == 4
+        assert (tmp_path / f"cuau_reference_{supercell}.png").stat().st_size > 10_000
