@@ -212,7 +212,7 @@ def _integration(request: Request, progress: Progress) -> Estimates:
 
 #: The methods by name.
 METHODS = {
-    "replica-exchange": Method(_replica_exchange, "samples of every condition", 8000, 64),
+    "replica-exchange": Method(_replica_exchange, "samples of every condition", 20_000, 64),
     "wang-landau": Method(_wang_landau, "production trials of every walker", 20_000_000, 1000),
     "metadynamics": Method(_metadynamics, "production sweeps of every walker", 4000, 128),
     "integration": Method(_integration, "samples at every rung of the ladder", 20_000, 320),

@@ -27,7 +27,7 @@ def ladder_free_energies(
     *,
     chemical_potentials: Sequence[Mapping[str, float]] | None = None,
     counts: Mapping[str, int] | None = None,
-    n_samples: int = 8000,
+    n_samples: int = 20_000,
     sweeps_per_sample: int = 4,
     n_runs: int | None = None,
     seed: int = 0,
