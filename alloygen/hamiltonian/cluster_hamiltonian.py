@@ -118,7 +118,7 @@ class ClusterHamiltonian:
     @cached_property
     def environments(self) -> Environments:
         """Energies of single sites as tables, for Monte Carlo."""
-        from alloygen.hamiltonian.environments import build_environments
+        from alloygen.hamiltonian.environment_builder import build_environments
 
         return build_environments(self)
 

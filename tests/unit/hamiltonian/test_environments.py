@@ -9,8 +9,8 @@ import torch
 from alloygen import datasets
 from alloygen.adapters.icet import compile_cluster_expansion
 from alloygen.hamiltonian import ClusterHamiltonian, ClusterTable, ising_hamiltonian
+from alloygen.hamiltonian.environment_builder import build_environments
 from alloygen.hamiltonian.environments import (
-    build_environments,
     change_energy,
     change_site,
     environment_state,
