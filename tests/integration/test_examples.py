@@ -21,7 +21,12 @@ def run(name: str, *arguments: str) -> str:
 
 
 def test_the_list_is_complete() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {"cuau_2x2x4.py", "cuau_reference.py", "ising.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {
+        "classical_methods.py",
+        "cuau_2x2x4.py",
+        "cuau_reference.py",
+        "ising.py",
+    }
 
 
 def test_cuau(tmp_path: Path) -> None:
@@ -63,3 +68,11 @@ def test_cuau_reference(tmp_path: Path) -> None:
         output = run("cuau_reference.py", "--supercell", supercell, "--output", str(tmp_path))
         assert output.count("x_Au") == 4
         assert (tmp_path / f"cuau_reference_{supercell}.png").stat().st_size > 10_000
+
+
+def test_classical_methods() -> None:
+    """Three temperatures of four methods: deviations within five stated errors."""
+    lines = [line.split() for line in run("classical_methods.py", "--quick").splitlines() if " K " in line]
+    assert len(lines) == 12
+    for *_, error, deviation, _ in lines:
+        assert abs(float(deviation)) < 5 * float(error) + 1e-4
