@@ -12,7 +12,7 @@ help:
 	@echo "make test      run the whole test suite"
 	@echo "make lint      ruff and codespell;  make types: mypy;  make imports: layer contracts"
 	@echo "make docs      build the documentation into docs/_build/html"
-	@echo "make bench     run the benchmarks whose numbers the README quotes"
+	@echo "make bench     run the benchmarks whose numbers the README and the docs quote"
 
 install: $(STAMP)
 
@@ -48,6 +48,9 @@ bench: install
 	$(BIN)/python tests/benchmarks/energies.py
 	$(BIN)/python tests/benchmarks/sampling.py
 	$(BIN)/python tests/benchmarks/free_energies.py
+	$(BIN)/python tests/benchmarks/monte_carlo.py
+	$(BIN)/python tests/benchmarks/reference_methods.py
+	$(BIN)/python tests/benchmarks/ising_reference.py
 
 clean:
 	rm -rf $(VENV) docs/_build build dist .mypy_cache .ruff_cache .pytest_cache
