@@ -15,8 +15,6 @@ on the number of threads.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +24,7 @@ from numba import njit
 from alloygen.errors import AlloygenError, ClusterExpansionError, OccupationError, TemperatureError
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.reference.random_streams import below, random_bits, random_streams, uniform
+from alloygen.reference.threads import in_threads, number_of_threads
 
 Array = np.ndarray
 
@@ -257,7 +256,7 @@ class ClusterSampler:
         self.random_state = random_streams(generator, n_replicas)
         self.flipped = np.zeros(n_replicas, dtype=np.int64)
         self.updates = 0
-        workers = max(1, min(n_replicas, self.n_threads or os.cpu_count() or 1))
+        workers = number_of_threads(n_replicas, self.n_threads)
         self._member = np.zeros((workers, lattice.n_sites), dtype=np.bool_)
         self._queue = np.zeros((workers, lattice.n_sites), dtype=np.int64)
         self.set_occupation(generator.integers(0, lattice.n_allowed, size=(n_replicas, lattice.n_sites)))
@@ -307,9 +306,5 @@ class ClusterSampler:
                 self._queue[first],
             )  # fmt: skip
 
-        if workers == 1:
-            work(0)
-        else:
-            with ThreadPoolExecutor(workers) as pool:
-                list(pool.map(work, range(workers)))
+        in_threads(work, workers, workers)
         self.updates += n

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
-from alloygen.errors import AlloygenError, CompositionError, TemperatureError
+from alloygen.errors import CompositionError, TemperatureError
 from alloygen.estimate import Estimate
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.reference.compositions import count_vector
+from alloygen.reference.results import Quantity, check_one_ensemble, estimates_of
 
 Array = np.ndarray
 
@@ -67,7 +68,7 @@ class CompositionFreeEnergy:
     problems
         Per temperature, why its results should not be trusted; nothing if all checks passed.
     n_trials
-        Trials at each temperature, those that built the bias included.
+        Trials of the whole run, all temperatures and the building of the bias included.
     wall_time
         Seconds.
     estimator
@@ -182,12 +183,9 @@ class CompositionFreeEnergy:
         Raises
         ------
         TemperatureError, ChemicalPotentialError, CompositionError, SpeciesError
-            If the condition is not usable, or was not sampled.
-        AlloygenError
-            If both chemical potentials and counts are given.
+            If the condition is not usable, was not sampled, or has both chemical potentials and counts.
         """
-        if counts is not None and chemical_potentials is not None:
-            raise AlloygenError("chemical_potentials and counts were both given: expected one of them")
+        check_one_ensemble(chemical_potentials, counts)
         t = self.index_of(temperature)
         if counts is not None:
             vector = count_vector(self.hamiltonian.lattice, counts)
@@ -195,10 +193,9 @@ class CompositionFreeEnergy:
             if not len(chosen):
                 raise CompositionError(f"the supercell cannot hold {dict(counts)}: see `counts` for what it can hold")
             named = {s: int(n) for s, n in zip(self.hamiltonian.lattice.species, vector, strict=True)}
-            return self._estimates(t, lambda m: self._canonical(m, t, chosen), {}, named)
+            return self._estimates(t, lambda m: self._canonical(m, t, chosen), np.zeros(len(vector)), named)
         mu = self.hamiltonian.lattice.chemical_potential_vector(chemical_potentials)
-        potentials = {s: float(x) for s, x in zip(self.hamiltonian.lattice.species, mu, strict=True)}
-        return self._estimates(t, lambda m: self._semigrand(m, t, mu), potentials, None)
+        return self._estimates(t, lambda m: self._semigrand(m, t, mu), mu, None)
 
     # ------------------------------------------------------------------ internals
 
@@ -251,38 +248,32 @@ class CompositionFreeEnergy:
         self,
         t: int,
         average: Callable[[CompositionMoments], dict[str, Array]],
-        potentials: dict[str, float],
+        chemical_potentials: Array,
         counts: dict[str, int] | None,
     ) -> dict[str, Estimate]:
         values, replicates = average(self.mean), average(self.replicates)
-        problems = list(self.problems[t])
-        estimates = {}
+        quantities = {}
         for name, value in values.items():
             with np.errstate(invalid="ignore"):
                 error = float(np.sqrt((_deviations(replicates[name]) ** 2).sum()))
             known = np.isfinite(error) and np.isfinite(value)
-            reasons = problems if known else [*problems, "this composition was not visited by two walkers: run longer"]
-            estimates[name] = Estimate(
-                value=float(value),
-                error=error if known else np.inf,
-                lower_bound=-np.inf,
-                upper_bound=np.inf,
-                temperature=float(self.temperatures[t]),
-                chemical_potentials=potentials,
-                n_sites=self.hamiltonian.lattice.n_sites,
-                n_samples=int(self.visits[t].sum()),
-                effective_sample_size=float(self.effective_samples[t]),
-                pareto_k=np.nan,
-                reliable=not reasons,
-                reason="; ".join(reasons) or f"{self.round_trips[t]:.0f} round trips over composition; walkers agree",
-                estimator=self.estimator,
-                units=self.hamiltonian.units.name,
-                n_energy_evaluations=self.n_trials,
-                wall_time=self.wall_time,
-                quantity="count" if name.startswith("count_") else name,
-                counts=counts,
-            )
-        return estimates
+            problems = list(self.problems[t])
+            if not known:
+                problems.append("this composition was not visited by two walkers: run longer")
+            effective = float(self.effective_samples[t])
+            quantities[name] = Quantity(float(value), error if known else np.inf, effective, problems)
+        return estimates_of(
+            self.hamiltonian,
+            quantities,
+            temperature=self.temperatures[t],
+            chemical_potentials=chemical_potentials,
+            counts=counts,
+            estimator=self.estimator,
+            passed=f"{self.round_trips[t]:.0f} round trips over composition; walkers agree",
+            n_samples=int(self.visits[t].sum()),
+            n_trials=self.n_trials,
+            wall_time=self.wall_time,
+        )
 
 
 def _deviations(replicates: Array) -> Array:

@@ -12,10 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.special import gammaln
 
 from alloygen.errors import CompositionError
 from alloygen.hamiltonian import ClusterHamiltonian
+from alloygen.reference.composition_labels import (
+    composition_labels,
+    label_atoms,
+    log_label_configurations,
+    number_of_labels,
+)
 
 Array = np.ndarray
 
@@ -100,13 +105,8 @@ def composition_grid(hamiltonian: ClusterHamiltonian) -> CompositionGrid:
     (array([0, 1, 2, 3, 4]), array([1., 4., 6., 4., 1.]))
     """
     lattice = hamiltonian.lattice
-    active = lattice.active_sites
-    varied = [s for s, names in enumerate(lattice.sublattices) if len(names) > 1]
-    sizes = [int((lattice.site_sublattice[active] == s).sum()) for s in varied]
-    n_labels = float(
-        np.prod([(n + 1.0) ** (len(lattice.sublattices[s]) - 1) for s, n in zip(varied, sizes, strict=True)])
-    )
-    if not varied:
+    n_labels = number_of_labels(lattice)
+    if not len(lattice.active_sites):
         raise CompositionError("every site of the lattice allows one species only: there is no composition to vary")
     if n_labels > MAX_LABELS:
         raise CompositionError(
@@ -114,64 +114,39 @@ def composition_grid(hamiltonian: ClusterHamiltonian) -> CompositionGrid:
             "supercell or fewer species, or replica exchange",
             n_labels=n_labels,
         )
-    step = np.zeros((len(active), int(lattice.n_allowed.max())), dtype=np.int64)
-    fixed = np.flatnonzero(lattice.n_allowed == 1)
-    counts = np.bincount(lattice.species_codes[fixed, 0], minlength=len(lattice.species))[None, :]
-    entropy = np.zeros(1)
-    fractions: list[Array] = []
-    for s, n in zip(varied, sizes, strict=True):
-        names = lattice.sublattices[s]
-        members = np.flatnonzero(lattice.site_sublattice[active] == s)
-        # Atoms by code of every label of this sublattice alone; the code that varies fastest is 1.
-        rest = np.indices((n + 1,) * (len(names) - 1)).reshape(len(names) - 1, -1)[::-1].T
-        atoms = np.column_stack([n - rest.sum(axis=1), rest])
-        possible = atoms[:, 0] >= 0
-        ways = np.where(possible, gammaln(n + 1) - gammaln(np.maximum(atoms, 0) + 1).sum(axis=1), -np.inf)
-        for code in range(1, len(names)):
-            step[members, code] = len(counts) * (n + 1) ** (code - 1)
-        species = np.zeros((len(names), len(lattice.species)), dtype=np.int64)
-        species[np.arange(len(names)), [lattice.species.index(name) for name in names]] = 1
-        counts = ((atoms @ species)[:, None, :] + counts[None]).reshape(-1, len(lattice.species))
-        entropy = (ways[:, None] + entropy[None]).ravel()
-        fractions = [np.tile(f, (len(atoms), 1)) for f in fractions] + [
-            np.repeat(atoms / n, len(counts) // len(atoms), axis=0)
-        ]
-    return _with_vertices(hamiltonian, varied, step, counts, entropy, fractions)
+    step, counts = composition_labels(lattice)
+    fractions = {s: atoms / atoms[0, 0] for s, atoms in label_atoms(lattice).items()}
+    return _with_vertices(hamiltonian, step, counts, log_label_configurations(lattice), fractions)
 
 
 def _with_vertices(
-    hamiltonian: ClusterHamiltonian,
-    varied: list[int],
-    step: Array,
-    counts: Array,
-    entropy: Array,
-    fractions: list[Array],
+    hamiltonian: ClusterHamiltonian, step: Array, counts: Array, entropy: Array, fractions: dict[int, Array]
 ) -> CompositionGrid:
     lattice = hamiltonian.lattice
-    choices = list(itertools.product(*[range(len(lattice.sublattices[s])) for s in varied]))
+    choices = list(itertools.product(*[range(len(lattice.sublattices[s])) for s in fractions]))
     occupation = np.zeros((len(choices), lattice.n_sites), dtype=np.int64)
     weights = np.ones((len(counts), len(choices)))
     for vertex, codes in enumerate(choices):
-        for s, code, fraction in zip(varied, codes, fractions, strict=True):
+        for (s, fraction), code in zip(fractions.items(), codes, strict=True):
             occupation[vertex, lattice.site_sublattice == s] = code
             weights[:, vertex] *= fraction[:, code]
     active = lattice.active_sites
     labels = step[np.arange(len(active)), occupation[:, active]].sum(axis=1)
     energy = hamiltonian.energy(torch.from_numpy(occupation)).numpy()
     used = np.flatnonzero(np.isfinite(entropy))
-    move, edges = _moves(hamiltonian, varied, step, used, fractions)
+    move, edges = _moves(hamiltonian, step, used, fractions)
     return CompositionGrid(step, used, counts, entropy, labels, occupation, energy, weights, move, edges)
 
 
 def _moves(
-    hamiltonian: ClusterHamiltonian, varied: list[int], step: Array, used: Array, fractions: list[Array]
+    hamiltonian: ClusterHamiltonian, step: Array, used: Array, fractions: dict[int, Array]
 ) -> tuple[Array, Array]:
     """Number the kinds of changes, and list the pairs of compositions that they connect."""
     lattice = hamiltonian.lattice
     sublattice = lattice.site_sublattice[lattice.active_sites]
     move = np.full((*step.shape, step.shape[1]), -1)
     edges, number = [], 0
-    for s, fraction in zip(varied, fractions, strict=True):
+    for s, fraction in fractions.items():
         members = np.flatnonzero(sublattice == s)
         for old, new in itertools.combinations(range(fraction.shape[1]), 2):
             move[members, old, new], move[members, new, old] = number, number + 1

@@ -6,8 +6,8 @@ probability of trials from N to N',
     ln p(N') - ln p(N) = ln P(N -> N') - ln P(N' -> N).
 
 The mean over all possible trials of a configuration replaces the count of those that happened (the histogram's own
-balance), which takes the noise of the walk over compositions out of the result (Fitzgerald, Picard and Silver,
-doi:10.1209/epl/i1999-00257-1). Differences around closed loops need not cancel, and several compositions are known exactly: a
+balance), which takes the noise of the walk over compositions out of the result (Wang, Tay and Swendsen,
+doi:10.1103/PhysRevLett.82.476). Differences around closed loops need not cancel, and several compositions are known exactly: a
 least-squares fit with the flows as weights, like currents in a network of conductors, uses all of them.
 """
 

@@ -11,8 +11,8 @@ from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.hamiltonian.environments import environment_state
 from alloygen.reference.composition_grid import CompositionGrid
 from alloygen.reference.metadynamics_kernels import biased_trials
-from alloygen.reference.monte_carlo import in_groups
 from alloygen.reference.random_streams import random_streams
+from alloygen.reference.threads import in_groups
 
 Array = np.ndarray
 

@@ -63,9 +63,23 @@ def count_vector(lattice: Lattice, counts: Mapping[str, int]) -> Array:
     return vector
 
 
+def species_counts(lattice: Lattice, occupation: Array) -> Array:
+    """Return the atoms of every species in configurations (..., n_sites), shape (..., n_species), int64.
+
+    Examples
+    --------
+    >>> from alloygen.lattice import prototype
+    >>> species_counts(prototype("square", (2, 2), ("A", "B")), np.array([0, 1, 0, 0]))
+    array([3, 1])
+    """
+    species = lattice.species_codes[np.arange(lattice.n_sites), occupation]
+    return np.asarray((species[..., None] == np.arange(len(lattice.species))).sum(axis=-2))
+
+
 def check_separate_sublattices(lattice: Lattice) -> None:
     """Raise CompositionError if a species may sit on several sublattices: counts then do not fix a canonical ensemble."""
-    names = [name for names in lattice.sublattices for name in names]
+    # Atoms of spectators are known.
+    names = [name for names in lattice.sublattices if len(names) > 1 for name in names]
     shared = sorted({name for name in names if names.count(name) > 1})
     if shared:
         raise CompositionError(
@@ -94,6 +108,54 @@ def log_configurations(lattice: Lattice, counts: Mapping[str, int] | None = None
     check_separate_sublattices(lattice)
     spread = _spread(lattice, count_vector(lattice, counts), counts)
     return float(sum(gammaln(numbers.sum() + 1) - gammaln(numbers + 1).sum() for numbers in spread))
+
+
+def sites_by_species(lattice: Lattice, codes: Array) -> tuple[Array, Array, Array]:
+    """Sort the sites of every replica by sublattice and species, so that exchanges can draw unlike pairs directly.
+
+    Parameters
+    ----------
+    lattice
+        The supercell.
+    codes
+        Codes of the replicas, shape (n_replicas, n_sites).
+
+    Returns
+    -------
+    n_movable
+        Positions of sublattices with two or more species, shape (n_replicas,).
+    places
+        Sites, those of sublattices with two or more species first, shape (n_replicas, n_active).
+    blocks
+        Begin and end of each position's species and sublattice in that list, shape (n_replicas, n_active, 4).
+
+    Examples
+    --------
+    >>> from alloygen.lattice import prototype
+    >>> n_movable, places, blocks = sites_by_species(prototype("square", (2, 2), ("A", "B")), np.array([[0, 1, 1, 0]]))
+    >>> places.tolist(), blocks[0, :, :2].tolist()
+    ([[0, 3, 1, 2]], [[0, 2], [0, 2], [2, 4], [2, 4]])
+    """
+    active = lattice.active_sites
+    places = np.zeros((len(codes), len(active)), dtype=np.int32)
+    blocks = np.zeros((len(codes), len(active), 4), dtype=np.int64)
+    n_movable = np.zeros(len(codes), dtype=np.int64)
+    for row, code in enumerate(codes):
+        position = 0
+        for sublattice in range(len(lattice.sublattices)):
+            members = active[lattice.site_sublattice[active] == sublattice]
+            found, n_each = np.unique(code[members], return_counts=True)
+            if len(found) < 2:
+                continue
+            inside = slice(position, position + len(members))
+            places[row, inside] = members[np.argsort(code[members], kind="stable")]
+            ends = position + np.cumsum(n_each)
+            blocks[row, inside, 0] = np.repeat(ends - n_each, n_each)
+            blocks[row, inside, 1] = np.repeat(ends, n_each)
+            blocks[row, inside, 2:] = position, position + len(members)
+            position += len(members)
+        n_movable[row] = position
+    return n_movable, places, blocks
 
 
 def random_occupations(lattice: Lattice, counts: Mapping[str, int], n: int, generator: np.random.Generator) -> Array:

@@ -30,6 +30,7 @@ from alloygen.files import read_file, write_file
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.hamiltonian.serialization import hamiltonian_from_record, hamiltonian_to_record
 from alloygen.reference.compositions import count_vector
+from alloygen.reference.results import Quantity, check_one_ensemble, estimates_of
 
 Array = np.ndarray
 
@@ -170,16 +171,23 @@ class DensityOfStates:
         if not canonical and self.resolve == "composition":
             for index, name in enumerate(lattice.species):
                 values[f"count_{name}"] = (weight * self.counts[chosen][:, index]).sum(axis=1)
-        potentials = {} if canonical else dict(zip(lattice.species, mu.tolist(), strict=True))
         fixed = None
         if canonical:
             fixed = dict(zip(lattice.species, self.counts[chosen][0].tolist(), strict=True))
         problems = list(self.problems) + self._single_walker(weight[0], chosen)
         spread = float(variance[0])
-        return {
-            name: self._estimate(name, value, spread, temperature, potentials, fixed, problems)
-            for name, value in values.items()
-        }
+        return estimates_of(
+            self.hamiltonian,
+            {name: self._quantity(name, value, spread, problems) for name, value in values.items()},
+            temperature=temperature,
+            chemical_potentials=mu,
+            counts=fixed,
+            estimator="Wang-Landau",
+            passed="walkers agree and went to and fro between the ends of the spectrum",
+            n_samples=self.n_samples,
+            n_trials=self.n_trials,
+            wall_time=self.wall_time,
+        )
 
     def _condition(
         self, chemical_potentials: Mapping[str, float] | None, counts: Mapping[str, int] | None
@@ -187,11 +195,7 @@ class DensityOfStates:
         """Return which cells take part, and the chemical potentials."""
         lattice = self.hamiltonian.lattice
         everything = np.ones(len(self.energy), dtype=bool)
-        if counts is not None and chemical_potentials:
-            raise ChemicalPotentialError(
-                "both chemical_potentials and counts came: expected chemical potentials (semi-grand canonical) or fixed "
-                "counts (canonical)"
-            )
+        check_one_ensemble(chemical_potentials or None, counts)
         mu = lattice.chemical_potential_vector(chemical_potentials)
         if counts is not None:
             vector = count_vector(lattice, counts)
@@ -240,48 +244,19 @@ class DensityOfStates:
             return [f"{share:.0%} of the average rests on energies that a single walker found: run longer"]
         return []
 
-    def _estimate(
-        self,
-        name: str,
-        values: Array,
-        variance: float,
-        temperature: float,
-        potentials: dict[str, float],
-        counts: dict[str, int] | None,
-        problems: list[str],
-    ) -> Estimate:
+    def _quantity(self, name: str, values: Array, variance: float, problems: list[str]) -> Quantity:
+        """Return a number with its error, from :meth:`_cell_sums`' rows; ``variance`` is that of the enthalpy."""
         changes = values[1:-1] - values[0]
         error = math.hypot(
             float(_error(changes[:, None])[0]),
             float(values[-1] - values[0]),
             ROUNDING * max(abs(float(values[0])), 1e-300),
         )
-        problems = problems + self._disagreement(changes)
         # How many independent samples of the ensemble would give the energy as well.
         effective = float(self.n_samples)
         if name == "energy" and error > 0:
             effective = min(effective, variance / error**2)
-        units = self.hamiltonian.units
-        return Estimate(
-            value=float(values[0]),
-            error=error,
-            lower_bound=-math.inf,
-            upper_bound=math.inf,
-            temperature=float(temperature),
-            chemical_potentials=potentials,
-            n_sites=self.hamiltonian.lattice.n_sites,
-            n_samples=self.n_samples,
-            effective_sample_size=effective,
-            pareto_k=math.nan,
-            reliable=not problems,
-            reason="; ".join(problems) or "walkers agree and went to and fro between the ends of the spectrum",
-            estimator="Wang-Landau",
-            units=units.name,
-            n_energy_evaluations=self.n_trials,
-            wall_time=self.wall_time,
-            quantity="count" if name.startswith("count_") else name,
-            counts=counts,
-        )
+        return Quantity(float(values[0]), error, effective, problems + self._disagreement(changes))
 
     def _disagreement(self, changes: Array) -> list[str]:
         """Whether walkers differ by more than the blocks of each do (F test)."""

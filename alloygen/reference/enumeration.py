@@ -19,6 +19,7 @@ from scipy.special import logsumexp
 
 from alloygen.errors import EnumerationError
 from alloygen.hamiltonian import ClusterHamiltonian
+from alloygen.reference.composition_labels import composition_labels
 
 Array = np.ndarray
 
@@ -212,7 +213,7 @@ def enumerate_configurations(hamiltonian: ClusterHamiltonian, *, progress: bool 
             "of two species); use a smaller supercell, or replica exchange",
             n_configurations=n_states,
         )
-    stride, counts = _compositions(hamiltonian)
+    stride, counts = composition_labels(lattice)
     total = int(n_states)
     energies = np.empty(total)
     composition = np.empty(total, dtype=np.int32)
@@ -222,32 +223,6 @@ def enumerate_configurations(hamiltonian: ClusterHamiltonian, *, progress: bool 
         _fill_block(low, active, n_allowed, stride, block, composition[low : low + len(block)])
         energies[low : low + len(block)] = hamiltonian.energy(torch.from_numpy(block)).numpy()
     return Enumeration(hamiltonian, energies, composition, counts)
-
-
-def _compositions(hamiltonian: ClusterHamiltonian) -> tuple[Array, Array]:
-    """Return the label increments (n_active, max species) and the species counts of every composition label.
-
-    A composition is the number of atoms of each species on each sublattice; its label is a mixed-radix number.
-    """
-    lattice = hamiltonian.lattice
-    active = lattice.active_sites
-    stride = np.zeros((len(active), int(lattice.n_allowed.max())), dtype=np.int64)
-    fixed = np.flatnonzero(lattice.n_allowed == 1)
-    base = np.bincount(lattice.species_codes[fixed, 0], minlength=len(lattice.species))
-    counts = base[None, :]
-    for index, names in enumerate(lattice.sublattices):
-        members = np.flatnonzero(lattice.site_sublattice[active] == index)
-        if len(names) == 1 or not len(members):
-            continue
-        species = [lattice.species.index(name) for name in names]
-        for code in range(1, len(names)):
-            stride[members, code] = len(counts)
-            added = np.zeros((len(members) + 1, len(lattice.species)), dtype=np.int64)
-            added[:, species[code]] = np.arange(len(members) + 1)
-            added[:, species[0]] = -np.arange(len(members) + 1)
-            counts = (added[:, None, :] + counts[None, :, :]).reshape(-1, len(lattice.species))
-        counts = counts + np.bincount([species[0]], minlength=len(lattice.species)) * len(members)
-    return stride, counts
 
 
 def _track(blocks: range, progress: bool):  # type: ignore[no-untyped-def]

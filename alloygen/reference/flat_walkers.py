@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.hamiltonian.environments import environment_state
-from alloygen.reference.enumeration import _compositions
-from alloygen.reference.monte_carlo import _sites_by_species, in_groups
+from alloygen.reference.cell_space import CellSpace
+from alloygen.reference.cell_tables import enter_cells, find_cell, rehash
+from alloygen.reference.compositions import sites_by_species
+from alloygen.reference.threads import in_groups
 from alloygen.reference.transition_estimator import TransitionCounts
-from alloygen.reference.wang_landau_kernels import ENERGY_BITS, advance, enter_cells, find_cell, rehash
+from alloygen.reference.wang_landau_kernels import advance
 
 Array = np.ndarray
 
-#: Levels closer than this, in units of the usual energy change of one site, are one level.
-LEVEL_TOLERANCE = 1e-9
-#: Where bins begin, in bins: levels at round numbers must not fall on a border, where rounding would decide.
-BIN_ORIGIN = 0.38196601125
 #: Highest power of the place in the bin that is summed, and trials between looks at ln f.
 N_MOMENTS, SEGMENT = 14, 256
 _FIRST_CAPACITY = 1024
@@ -30,74 +26,6 @@ STATE = (
     "codes", "energy", "label", "cell", "random_state", "tables", "cell_energy", "cell_label", "log_weight", "visits",
     "sizes", "trips", "log_factor", "trials", "pairs", "rows", "moments", "places", "blocks", "n_movable",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class CellSpace:
-    """How configurations are sorted into cells.
-
-    Attributes
-    ----------
-    hamiltonian
-        The energy.
-    semigrand
-        Single-site changes, or exchanges at fixed composition.
-    label_step
-        Change of the composition label with the code of a site, shape (n_active, max species); zeros where the
-        composition is not resolved.
-    bin_width
-        Width of the energy bins, 0 for levels.
-    """
-
-    hamiltonian: ClusterHamiltonian
-    semigrand: bool
-    label_step: Array
-    bin_width: float
-
-    @property
-    def exact(self) -> bool:
-        """Whether cells are levels."""
-        return self.bin_width == 0.0
-
-    @property
-    def width(self) -> float:
-        """Width of a key in energy."""
-        return LEVEL_TOLERANCE * self.hamiltonian.change_scale if self.exact else self.bin_width
-
-    @property
-    def origin(self) -> float:
-        """Energy at which key 0 begins."""
-        return 0.0 if self.exact else BIN_ORIGIN * self.bin_width
-
-    @property
-    def n_neighbours(self) -> int:
-        """Neighbours of every configuration that are counted."""
-        lattice = self.hamiltonian.lattice
-        active = lattice.active_sites
-        return int((lattice.n_allowed[active] - 1).sum()) if self.semigrand else len(active)
-
-    def bin_number(self, energy: Array) -> Array:
-        """Return the number of the bin of each energy."""
-        return np.floor((energy - self.origin) / self.width).astype(np.int64)
-
-    def sort(self, label: Array, energy: Array) -> tuple[Array, Array]:
-        """Find equal cells: (index of the first of each, ordered by label and energy; number of the cell of each entry)."""
-        if not self.exact:
-            keys = (label.astype(np.int64) << ENERGY_BITS) + self.bin_number(energy)
-            _, first, number = np.unique(keys, return_index=True, return_inverse=True)
-            return first, number.reshape(-1)
-        order = np.lexsort((energy, label))
-        new = np.ones(len(order), dtype=bool)
-        gap = np.diff(energy[order]) > 0.5 * self.width
-        new[1:] = gap | (np.diff(label[order]) != 0)
-        number = np.empty(len(order), dtype=np.int64)
-        number[order] = np.cumsum(new) - 1
-        return order[new], number
-
-
-def composition_labels(hamiltonian: ClusterHamiltonian) -> tuple[Array, Array]:
-    """Return the label step of every site and species, and the species counts of every label."""
-    return _compositions(hamiltonian)
 
 
 class FlatWalkers:
@@ -128,7 +56,9 @@ class FlatWalkers:
         self.max_cells = math.inf
         # ln w of a cell that is met for the first time; NaN: that of the cell with the smallest.
         self._unknown = np.nan
-        self.n_movable, self.places, self.blocks = _sites_by_species(space.hamiltonian, self.codes.astype(np.int64))
+        self.n_movable, self.places, self.blocks = sites_by_species(
+            space.hamiltonian.lattice, self.codes.astype(np.int64)
+        )
         self.forget_cells()
         self.enter()
 

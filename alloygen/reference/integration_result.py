@@ -15,6 +15,7 @@ from alloygen.reference.compositions import count_vector
 from alloygen.reference.condition_path import PathIntegral, integrate_path
 from alloygen.reference.diagnostics import convergence_problems, mean_and_error
 from alloygen.reference.ladder_sampling import SampledLeg, SampledPath
+from alloygen.reference.results import Quantity, estimates_of
 
 Array = np.ndarray
 
@@ -102,8 +103,7 @@ class ThermodynamicIntegration:
             If the run was at fixed composition and no counts are given, or the other way round.
         """
         k = self._find(temperature, chemical_potentials, counts)
-        lattice, units = self.hamiltonian.lattice, self.hamiltonian.units
-        kt = units.boltzmann_constant * self.temperatures[k]
+        kt = self.hamiltonian.units.boltzmann_constant * self.temperatures[k]
         free = "grand_potential" if self.counts is None else "free_energy"
         before = [rung for rung in range(k + 1) if self.problems[rung]]
         path = (
@@ -111,34 +111,32 @@ class ThermodynamicIntegration:
             if before
             else ()
         )
-        values = {free: (-kt * self.log_partition_function[k], kt * self.error[k], path)}
-        values |= {name: (*pair[k], self.problems[k]) for name, pair in self.averages.items()}
-        potentials = {} if self.counts is not None else {
-            s: float(x) for s, x in zip(lattice.species, self.chemical_potentials[k], strict=True)
-        }  # fmt: skip
-        return {
-            name: Estimate(
-                value=float(value),
-                error=float(error),
-                lower_bound=float(-kt * self.upper_bound[k]) if name == free else -np.inf,
-                upper_bound=float(-kt * self.lower_bound[k]) if name == free else np.inf,
-                temperature=float(self.temperatures[k]),
-                chemical_potentials=potentials,
-                n_sites=lattice.n_sites,
-                n_samples=self.n_samples,
-                effective_sample_size=float(self.effective_samples[k]),
-                pareto_k=np.nan,
-                reliable=not problems,
-                reason="; ".join(problems) or "chains from both ends of the path agree on every rung",
-                estimator=self.estimator,
-                units=units.name,
-                n_energy_evaluations=self.n_trials,
-                wall_time=self.wall_time,
-                quantity="count" if name.startswith("count_") else name,
-                counts=self.counts,
+        effective = float(self.effective_samples[k])
+        quantities = {
+            free: Quantity(
+                -kt * self.log_partition_function[k],
+                kt * self.error[k],
+                effective,
+                path,
+                -kt * self.upper_bound[k],
+                -kt * self.lower_bound[k],
             )
-            for name, (value, error, problems) in values.items()
         }
+        for name, pairs in self.averages.items():
+            value, error = pairs[k]
+            quantities[name] = Quantity(value, error, effective, self.problems[k])
+        return estimates_of(
+            self.hamiltonian,
+            quantities,
+            temperature=self.temperatures[k],
+            chemical_potentials=self.chemical_potentials[k],
+            counts=self.counts,
+            estimator=self.estimator,
+            passed="chains from both ends of the path agree on every rung",
+            n_samples=self.n_samples,
+            n_trials=self.n_trials,
+            wall_time=self.wall_time,
+        )
 
     def _find(
         self, temperature: float, potentials: Mapping[str, float] | None, counts: Mapping[str, int] | None
@@ -192,7 +190,7 @@ def integrated(
         for name, array in zip(parts, found, strict=True):
             parts[name].append(array)
         value, variance, lower, upper, quadrature = (float(array[-1]) for array in found[2:])
-        problems += _problems(leg, integral, hamiltonian)
+        problems += _problems(leg, integral, hamiltonian, counts is not None)
     joined = {name: np.concatenate(arrays) for name, arrays in parts.items()}
     averages, effective = _averages(hamiltonian, sampled.legs, joined["beta"], joined["mu"], counts is not None)
     units = hamiltonian.units
@@ -227,14 +225,19 @@ def _averages(
     return averages, effective
 
 
-def _problems(leg: SampledLeg, integral: PathIntegral, hamiltonian: ClusterHamiltonian) -> list[tuple[str, ...]]:
+def _problems(
+    leg: SampledLeg, integral: PathIntegral, hamiltonian: ClusterHamiltonian, canonical: bool
+) -> list[tuple[str, ...]]:
     """Why every rung of a leg should not be trusted."""
     problems = []
     slope = leg.leg.slope(leg.energy, leg.counts)
     beta, mu = leg.leg.conditions(leg.leg.x)
-    units = hamiltonian.units
+    units, species = hamiltonian.units, hamiltonian.lattice.species
     for k in range(len(slope)):
         observables = {"energy": leg.energy[k], "d ln Z/dx": slope[k]}
+        if not canonical:
+            # Phases of nearly one energy can differ in composition.
+            observables |= {f"count of {name}": leg.counts[k, :, :, s] for s, name in enumerate(species[1:], 1)}
         found = convergence_problems(observables)
         score = _hysteresis(slope[k])
         if ndtr(-score) < HYSTERESIS_LEVEL:

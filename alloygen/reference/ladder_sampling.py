@@ -13,7 +13,7 @@ import torch
 
 from alloygen.errors import AlloygenError
 from alloygen.hamiltonian import ClusterHamiltonian
-from alloygen.reference.compositions import random_occupations
+from alloygen.reference.compositions import random_occupations, species_counts
 from alloygen.reference.condition_path import intervals_to_split
 from alloygen.reference.monte_carlo import MetropolisSampler
 from alloygen.reference.run_folder import RunFolder
@@ -133,15 +133,15 @@ def sample_legs(
     elapsed = 0.0
     if found is None:
         ladder.prepare()
-        run.save(ladder.state(), {"wall_time": time.monotonic() - begin})
+        run.save(ladder.state(), {"wall_time": time.monotonic() - begin, "n_trials": ladder.n_trials})
     else:
-        ladder.restore(found[0])
+        ladder.restore(found[0], n_trials=int(found[1]["n_trials"]))
         elapsed = float(found[1]["wall_time"])
     while run.n_blocks < N_BLOCKS:
         energy, numbers = ladder.block(run.n_blocks)
         run.append({"energy": energy, "counts": numbers})
         if run.due() or run.n_blocks == N_BLOCKS:
-            run.save(ladder.state(), {"wall_time": elapsed + time.monotonic() - begin})
+            run.save(ladder.state(), {"wall_time": elapsed + time.monotonic() - begin, "n_trials": ladder.n_trials})
         if progress is not None:
             progress(run.n_blocks / N_BLOCKS)
     energy, numbers = run.gather("energy", axis=2), run.gather("counts", axis=2).astype(np.float64)
@@ -150,7 +150,7 @@ def sample_legs(
         SampledLeg(leg, energy[low:high], numbers[low:high])
         for leg, low, high in zip(ladder.legs, edges[:-1], edges[1:], strict=True)
     ]
-    return SampledPath(sampled, ladder.n_trials(energy.shape), elapsed + time.monotonic() - begin)
+    return SampledPath(sampled, ladder.n_trials, elapsed + time.monotonic() - begin)
 
 
 class _Ladder:
@@ -162,6 +162,8 @@ class _Ladder:
         self.hamiltonian, self.legs, self.counts, self.sampling = hamiltonian, legs, counts, sampling
         self.per_block = -(-sampling.n_samples // (sampling.n_chains * N_BLOCKS))
         self.n_passes = 0
+        # Trials of samplers that are gone.
+        self._spent_trials = 0
 
     def prepare(self) -> None:
         """Refine every leg, and start its chains from both of its ends."""
@@ -208,6 +210,7 @@ class _Ladder:
                 sampler.sweep(max(1, PASS_SWEEPS // 2 // PASS_SAMPLES))
                 slope[k, :, sample] = leg.slope(sampler.energy, sampler.counts)
             occupation[k] = sampler.occupation
+        self._spent_trials += sampler.trials * n
         return occupation, slope
 
     def _new_sampler(self, beta: Array, mu: Array, seed: int, n_threads: int | None = None) -> MetropolisSampler:
@@ -250,37 +253,27 @@ class _Ladder:
             # Independent draws: where every trial is accepted, single-site changes alternate between two classes.
             draws = self._random(len(free) * self.per_block, self._generator(4, number))
             energy[free] = self.hamiltonian.energy(torch.from_numpy(draws)).numpy().reshape(len(free), -1)
-            species = np.take_along_axis(self.hamiltonian.lattice.species_codes[None], draws[:, :, None], axis=2)
-            found = (species == np.arange(counts.shape[2])).sum(axis=1)
-            counts[free] = found.reshape(len(free), self.per_block, -1)
+            counts[free] = species_counts(self.hamiltonian.lattice, draws).reshape(len(free), self.per_block, -1)
         shape = (-1, n_chains, self.per_block)
         return energy.reshape(shape), counts.reshape(*shape, counts.shape[2])
 
     def state(self) -> dict[str, Array]:
         """What :meth:`restore` needs."""
-        sampler = self._sampler
-        legs = {f"x{number}": leg.x for number, leg in enumerate(self.legs)}
-        return {
-            **legs, "occupation": sampler.occupation.astype(np.int8), "random": sampler.random_state,
-            "acceptance": sampler._acceptance,
-        }  # fmt: skip
+        return {**{f"x{number}": leg.x for number, leg in enumerate(self.legs)}, **self._sampler.state()}
 
-    def restore(self, arrays: dict[str, Array]) -> None:
-        """Go on from a saved state."""
+    def restore(self, arrays: dict[str, Array], n_trials: int) -> None:
+        """Go on from a saved state, after so many trials."""
+        self._spent_trials = n_trials
         self.legs = [
             Leg(arrays[f"x{number}"], leg.beta, leg.origin, leg.direction) for number, leg in enumerate(self.legs)
         ]
         self._sampler = self._new_sampler(*self._replicas(), self._seed(1))
-        self._sampler.set_occupation(arrays["occupation"].astype(np.int64))
-        self._sampler.random_state = arrays["random"]
-        self._sampler._acceptance = arrays["acceptance"]
+        self._sampler.restore(arrays)
 
-    def n_trials(self, shape: tuple[int, ...]) -> int:
-        """Trials of all chains on all rungs, from the shape of the samples."""
-        n_active = len(self.hamiltonian.lattice.active_sites)
-        per_sample = self.sampling.sweeps_per_sample * n_active
-        passes = shape[0] * shape[1] * PASS_SWEEPS * n_active
-        return int(np.prod(shape) * (1.0 + BURN_IN) * per_sample + passes)
+    @property
+    def n_trials(self) -> int:
+        """Trials of all chains since the run began, those of the refinement included."""
+        return self._spent_trials + self._sampler.trials * len(self._sampler.beta)
 
     def _generator(self, *key: int) -> np.random.Generator:
         return np.random.default_rng(np.random.SeedSequence([self.sampling.seed, *key]))

@@ -59,9 +59,10 @@ def analyse(work: Stages, temperatures: Array) -> CompositionFreeEnergy:
         )
         effective.append(min(mean_and_error(series)[2] for series in observables.values()))
     rounds = work.rounds + (1.0 + BURN_IN) * N_BLOCKS * work.rounds_per_block
+    trials_per_round = ROUND_SWEEPS * walkers.n_active * walkers.n_walkers * len(temperatures)
     return CompositionFreeEnergy(
         hamiltonian, temperatures, grid.counts[used], mean, replicates, total["visits"], crossings.sum(axis=0) / 2.0,
-        np.array(effective), tuple(problems), int(rounds * ROUND_SWEEPS * walkers.n_active * walkers.n_walkers),
+        np.array(effective), tuple(problems), int(rounds * trials_per_round),
         work.wall_time(), "well-tempered metadynamics in composition",
     )  # fmt: skip
 

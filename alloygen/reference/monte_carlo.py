@@ -7,9 +7,7 @@ canonical sampler draws the number of rejections in a row instead of making them
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -19,24 +17,15 @@ import numpy as np
 from alloygen.errors import AlloygenError
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.hamiltonian.environments import environment_state
+from alloygen.reference.compositions import sites_by_species, species_counts
 from alloygen.reference.random_streams import random_streams
+from alloygen.reference.threads import in_groups
 from alloygen.reference.trial_kernels import canonical_trials, rejection_free_trials, semigrand_trials
 
 Array = np.ndarray
 
 #: Rejection-free trials pay where fewer trials than this fraction are accepted, and calls make this many sweeps.
 REJECTION_FREE_ACCEPTANCE, REJECTION_FREE_SWEEPS = 0.002, 8
-
-
-def in_groups(work: Callable[[int, int], None], n_replicas: int, n_threads: int | None) -> None:
-    """Call ``work(low, high)`` for groups of replicas, one thread each (one per core by default)."""
-    workers = max(1, min(n_threads or os.cpu_count() or 1, n_replicas))
-    edges = np.linspace(0, n_replicas, workers + 1).astype(int)
-    if workers == 1:
-        work(0, n_replicas)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(work, edges[:-1].tolist(), edges[1:].tolist()))
 
 
 @dataclass(eq=False)
@@ -120,12 +109,23 @@ class MetropolisSampler:
         self._codes = codes.astype(np.int8)
         self.energy = self.hamiltonian.energy(checked).numpy()
         self._index, self._field = environment_state(self.hamiltonian.environments, codes)
-        species = np.take_along_axis(lattice.species_codes[None], codes[:, :, None], axis=2)[:, :, 0]
-        self.counts = (species[:, :, None] == np.arange(len(lattice.species))).sum(axis=1)
-        #: For the canonical kernel: see :func:`_sites_by_species`.
-        self.canonical_arrays = _sites_by_species(
-            self.hamiltonian, codes if self.ensemble == "canonical" else codes[:0]
-        )
+        self.counts = species_counts(lattice, codes)
+        #: For the canonical kernel: see :func:`~.compositions.sites_by_species`.
+        self.canonical_arrays = sites_by_species(lattice, codes if self.ensemble == "canonical" else codes[:0])
+
+    def state(self) -> dict[str, Array]:
+        """Return the arrays that decide how the replicas go on, once their energies are fresh (:meth:`refresh`)."""
+        return {
+            "codes": self.occupation.astype(np.int8),
+            "random_state": self.random_state,
+            "acceptance": self._acceptance,
+        }
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Go on from a :meth:`state`, bit for bit; it may lack the acceptance if :meth:`run` was never called."""
+        self.set_occupation(state["codes"].astype(np.int64))
+        self.random_state = state["random_state"]
+        self._acceptance = state.get("acceptance", np.ones(len(self.beta)))
 
     def refresh(self) -> None:
         """Replace energies and site energies, sums of many changes, by freshly computed ones."""
@@ -170,38 +170,3 @@ class MetropolisSampler:
     def log_weight(self) -> Array:
         """-beta (E - mu.N) of every replica at its own condition."""
         return -self.beta * (self.energy - (self.counts * self.chemical_potentials).sum(axis=1))
-
-
-def _sites_by_species(hamiltonian: ClusterHamiltonian, codes: Array) -> tuple[Array, Array, Array]:
-    """Sort the sites of every replica by sublattice and species.
-
-    Returns
-    -------
-    n_movable
-        Positions of sublattices with two or more species, shape (n_replicas,).
-    places
-        Sites, those of sublattices with two or more species first, shape (n_replicas, n_active).
-    blocks
-        Begin and end of each position's species and sublattice in that list, shape (n_replicas, n_active, 4).
-    """
-    lattice = hamiltonian.lattice
-    active = lattice.active_sites
-    places = np.zeros((len(codes), len(active)), dtype=np.int32)
-    blocks = np.zeros((len(codes), len(active), 4), dtype=np.int64)
-    n_movable = np.zeros(len(codes), dtype=np.int64)
-    for row, code in enumerate(codes):
-        position = 0
-        for sublattice in range(len(lattice.sublattices)):
-            members = active[lattice.site_sublattice[active] == sublattice]
-            found, n_each = np.unique(code[members], return_counts=True)
-            if len(found) < 2:
-                continue
-            inside = slice(position, position + len(members))
-            places[row, inside] = members[np.argsort(code[members], kind="stable")]
-            ends = position + np.cumsum(n_each)
-            blocks[row, inside, 0] = np.repeat(ends - n_each, n_each)
-            blocks[row, inside, 1] = np.repeat(ends, n_each)
-            blocks[row, inside, 2:] = position, position + len(members)
-            position += len(members)
-        n_movable[row] = position
-    return n_movable, places, blocks

@@ -28,6 +28,7 @@ from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.reference.compositions import count_vector, log_configurations
 from alloygen.reference.condition_grid import ReferenceSamples
 from alloygen.reference.diagnostics import convergence_problems, mean_and_error, statistical_inefficiency
+from alloygen.reference.results import Quantity, estimates_of
 
 Array = np.ndarray
 
@@ -258,35 +259,24 @@ class _Column:
         lower, upper = self.bounds(beta)
         quantity = "free_energy" if samples.composition is not None else "grand_potential"
         values = {
-            quantity: ((free - self.log_anchor) / beta, free_error / beta, -upper / beta, -lower / beta),
+            quantity: ((free - self.log_anchor) / beta, free_error / beta),
             "heat_capacity": tuple(x * beta * beta * k_b for x in means["square"]),
             **{name: value for name, value in means.items() if name != "square"},
         }
-        reason = "; ".join(self.problems) or "runs from different starts agree and every temperature is well sampled"
-        common: dict[str, Any] = {
-            "temperature": 1.0 / (k_b * beta),
-            "chemical_potentials": {} if samples.composition else dict(zip(lattice.species, mu.tolist(), strict=True)),
-            "counts": samples.composition,
-            "n_sites": lattice.n_sites,
-            "n_samples": len(enthalpy),
-            "effective_sample_size": effective,
-            "pareto_k": np.nan,
-            "reliable": not self.problems,
-            "reason": reason,
-            "estimator": "replica exchange and MBAR",
-            "units": units.name,
-            "n_energy_evaluations": samples.n_trials,
-            "wall_time": samples.wall_time,
-        }
-        result = {}
-        for name, (value, error, *bound) in values.items():
-            low, high = bound or (-np.inf, np.inf)
-            kind = "count" if name.startswith("count_") else name
-            result[name] = Estimate(
-                value=float(value), error=float(error), lower_bound=float(low), upper_bound=float(high), quantity=kind,
-                **common,
-            )  # fmt: skip
-        return result
+        quantities = {name: Quantity(value, error, effective, self.problems) for name, (value, error) in values.items()}
+        bounded = quantities[quantity]._replace(lower_bound=-upper / beta, upper_bound=-lower / beta)
+        return estimates_of(
+            self.hamiltonian,
+            {**quantities, quantity: bounded},
+            temperature=1.0 / (k_b * beta),
+            chemical_potentials=mu,
+            counts=samples.composition,
+            estimator="replica exchange and MBAR",
+            passed="runs from different starts agree and every temperature is well sampled",
+            n_samples=len(enthalpy),
+            n_trials=samples.n_trials,
+            wall_time=samples.wall_time,
+        )
 
 
 def _pymbar() -> Any:

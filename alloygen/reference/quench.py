@@ -7,7 +7,7 @@ import torch
 from numba import njit
 
 from alloygen.hamiltonian import ClusterHamiltonian
-from alloygen.reference.monte_carlo import in_groups
+from alloygen.reference.threads import in_groups
 
 Array = np.ndarray
 

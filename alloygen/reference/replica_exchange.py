@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -28,6 +27,7 @@ from alloygen.reference.exchange_kernels import exchange_steps
 from alloygen.reference.monte_carlo import MetropolisSampler
 from alloygen.reference.random_streams import random_streams
 from alloygen.reference.run_folder import RunFolder
+from alloygen.reference.threads import in_threads
 
 Array = np.ndarray
 
@@ -53,15 +53,10 @@ class _Run:
 
     def state(self) -> dict[str, Array]:
         """Everything that the run's future depends on."""
-        return {
-            "codes": self.sampler.occupation.astype(np.int8),
-            "random_state": self.sampler.random_state,
-            **{name: getattr(self, name) for name in self.arrays},
-        }
+        return {**self.sampler.state(), **{name: getattr(self, name) for name in self.arrays}}
 
     def restore(self, state: Mapping[str, Array]) -> None:
-        self.sampler.set_occupation(state["codes"].astype(np.int64))
-        self.sampler.random_state = state["random_state"]
+        self.sampler.restore(state)
         for name in self.arrays:
             setattr(self, name, state[name])
 
@@ -159,19 +154,17 @@ def replica_exchange(
         states = {f"{i}.{name}": array for i, run in enumerate(runs) for name, array in run.state().items()}
         store.save(states, {"wall_time": spent + time.perf_counter() - begin})
 
-    with ThreadPoolExecutor(min(n_runs, os.cpu_count() or 1)) as pool:
-        for low, high in list(pairwise(edges))[store.n_blocks :]:
-            parts = list(
-                pool.map(lambda run: _advance(run, grid, high - low, sweeps_per_sample, keep_occupation), runs)  # noqa: B023
-            )
-            kept = high > 0
-            store.append(
-                {name: np.stack([p[name] for p in parts], axis=1) if kept else np.zeros(0) for name in parts[0]}
-            )
-            if store.due():
-                save()
-            if progress is not None:
-                progress((high + n_skipped) / (per_run + n_skipped))
+    for low, high in list(pairwise(edges))[store.n_blocks :]:
+        parts = in_threads(
+            lambda number: _advance(runs[number], grid, high - low, sweeps_per_sample, keep_occupation),  # noqa: B023
+            n_runs,
+        )
+        kept = high > 0
+        store.append({name: np.stack([p[name] for p in parts], axis=1) if kept else np.zeros(0) for name in parts[0]})
+        if store.due():
+            save()
+        if progress is not None:
+            progress((high + n_skipped) / (per_run + n_skipped))
     save()
     return _collect(
         hamiltonian, grid, counts, store, runs, edges, spent + time.perf_counter() - begin, sweeps_per_sample

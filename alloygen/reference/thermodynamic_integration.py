@@ -22,12 +22,13 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 
-from alloygen.errors import AlloygenError, ChemicalPotentialError, WindowError
+from alloygen.errors import ChemicalPotentialError, WindowError
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.reference.composition_grid import composition_grid
-from alloygen.reference.compositions import count_vector, log_configurations
+from alloygen.reference.compositions import count_vector, log_configurations, species_counts
 from alloygen.reference.integration_result import ThermodynamicIntegration, integrated
 from alloygen.reference.ladder_sampling import Leg, Sampling, sample_legs
+from alloygen.reference.results import check_one_ensemble
 
 Array = np.ndarray
 
@@ -69,9 +70,7 @@ def integrate_temperature(
     TemperatureError, WindowError
         If a temperature is unusable, there is none, or they do not ascend.
     ChemicalPotentialError, CompositionError, SpeciesError
-        If the condition is unusable.
-    AlloygenError
-        If both chemical potentials and counts are given.
+        If the condition is unusable, or has both chemical potentials and counts.
     CheckpointError
         If the folder holds another run.
 
@@ -84,8 +83,7 @@ def integrate_temperature(
     >>> print(f"{free_energy.value:.1f} {-3 * np.log(4 + 2 * np.exp(-8 / 3)):.1f}")
     -4.3 -4.3
     """
-    if counts is not None and chemical_potentials is not None:
-        raise AlloygenError("chemical_potentials and counts were both given: expected one of them")
+    check_one_ensemble(chemical_potentials, counts)
     lattice, units = hamiltonian.lattice, hamiltonian.units
     ladder = ascending("temperatures", temperatures, units.temperature, units.check_temperature)
     mu = lattice.chemical_potential_vector(chemical_potentials)
@@ -176,7 +174,7 @@ def integrate_chemical_potential(
         legs.append(Leg(ladder, beta, first - ladder[0] * along, along))
     if not legs:
         legs.append(Leg(np.array([-1.0 / beta, 0.0]), beta, first, -raised))
-        start += float(lattice_counts(hamiltonian, vertex) @ raised)
+        start += float(species_counts(lattice, vertex) @ raised)
     settings = {
         "path": "chemical potential", "temperature": float(temperature), "species": species, "values": ladder.tolist(),
         "chemical_potentials": first.tolist(),
@@ -194,13 +192,6 @@ def _potential_check(hamiltonian: ClusterHamiltonian, species: str) -> Callable[
     return check
 
 
-def lattice_counts(hamiltonian: ClusterHamiltonian, occupation: Array) -> Array:
-    """Atoms of every species in one configuration (n_sites,), shape (n_species,)."""
-    lattice = hamiltonian.lattice
-    codes = lattice.species_codes[np.arange(lattice.n_sites), occupation]
-    return np.bincount(codes, minlength=len(lattice.species))
-
-
 def _pure_lattice(hamiltonian: ClusterHamiltonian, species: str, mu: Array) -> tuple[Array, Array]:
     """Return the most likely pure configuration (n_sites,) without a species, and 1 for the species that make it, else 0."""
     lattice, grid = hamiltonian.lattice, composition_grid(hamiltonian)
@@ -211,7 +202,7 @@ def _pure_lattice(hamiltonian: ClusterHamiltonian, species: str, mu: Array) -> t
         raised = np.isin(np.arange(len(lattice.species)), codes[active]).astype(np.float64)
         # Raising a species must not make two species of one sublattice compete.
         rivals = (raised[lattice.species_codes] * (lattice.species_codes >= 0)).sum(axis=1)[active]
-        enthalpy = energy - lattice_counts(hamiltonian, occupation) @ mu
+        enthalpy = energy - species_counts(lattice, occupation) @ mu
         if raised[lattice.species.index(species)] == 0 and (rivals == 1).all() and enthalpy < best:
             best, found = enthalpy, (occupation, raised)
     if found is None:
@@ -250,7 +241,7 @@ def _dilute(
     log_second[np.arange(len(site)), site] = -np.inf
     twos = 0.5 * float(np.nansum(np.exp(ones[:, None, None] + log_second)))
     single = float(np.exp(ones).sum())
-    numbers = lattice_counts(hamiltonian, vertex)
+    numbers = species_counts(lattice, vertex)
     energy = float(hamiltonian.energy(torch.from_numpy(vertex[None]))[0])
     log_xi = -beta * (energy - numbers @ mu) + beta * shift * float(numbers @ raised) + np.log1p(single + twos)
     return shift, log_xi, twos**2 / max(single, 1e-300)

@@ -182,9 +182,7 @@ def test_threads_do_not_change_the_samples(ensemble: str) -> None:
     runs = []
     for n_threads in (1, 2, 5):
         beta = np.linspace(2.0, 400.0, 7)
-        sampler = MetropolisSampler(
-            hamiltonian, beta, np.zeros((7, 3)), seed=8, ensemble=ensemble, n_threads=n_threads
-        )
+        sampler = MetropolisSampler(hamiltonian, beta, np.zeros((7, 3)), seed=8, ensemble=ensemble, n_threads=n_threads)
         for _ in range(3):
             sampler.sweep(20)  # cold replicas go over to rejection-free trials
         runs.append(sampler.occupation)

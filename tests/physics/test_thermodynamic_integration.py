@@ -192,6 +192,22 @@ def test_hysteresis_is_flagged() -> None:
     assert result.estimates(1.0, chemical_potentials={"up": -2.5})["grand_potential"].reliable
 
 
+def test_phases_of_one_energy_and_two_compositions_are_flagged() -> None:
+    """4 x 4 spins without a field: chains agree on the energy long before they agree on how many spins are up."""
+    below, above = (
+        integrate_temperature(ising_hamiltonian(4, 4), temperature, sampling=Sampling(n_samples=8000, n_threads=1))
+        for temperature in (1.6, 4.0)
+    )
+    cold, hot = below.estimates(1.6), above.estimates(4.0)
+    for estimate in cold.values():
+        assert not estimate.reliable
+        assert "count of up" in estimate.reason
+        assert "for energy" not in estimate.reason
+    assert all(estimate.reliable for estimate in hot.values())
+    # Half of the spins by symmetry; at the level of five standard errors.
+    assert abs(hot["count_up"].value - 8.0) < 5 * hot["count_up"].error
+
+
 # ---------------------------------------------------------------------- reproducible
 
 
@@ -238,6 +254,7 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     whole = integrate_temperature(hamiltonian, [1.5, 3.0], counts=counts, sampling=SHORT)
     np.testing.assert_array_equal(resumed.log_partition_function, whole.log_partition_function)
     np.testing.assert_array_equal(resumed.error, whole.error)
+    assert resumed.n_trials == whole.n_trials
 
 
 # ---------------------------------------------------------------------- bad input

@@ -26,7 +26,7 @@ from alloygen.errors import (
 from alloygen.estimate import Estimate
 from alloygen.hamiltonian import ClusterHamiltonian, ising_hamiltonian
 from alloygen.lattice import prototype
-from alloygen.reference import wang_landau as module
+from alloygen.reference import wang_landau_run as module
 from alloygen.reference.density_of_states import DensityOfStates
 from alloygen.reference.enumeration import Enumeration, enumerate_configurations
 from alloygen.reference.ising_exact import kaufman
@@ -296,7 +296,8 @@ def test_results_depend_on_the_seed_and_not_on_the_threads() -> None:
 RUN = """
 import os, signal, sys
 from alloygen.hamiltonian import ising_hamiltonian
-from alloygen.reference import wang_landau as module
+from alloygen.reference import wang_landau_run as module
+from alloygen.reference.wang_landau import wang_landau
 module.SAVE_INTERVAL, module.CHUNK = 0.0, 2**14
 calls = 0
 def progress(fraction):
@@ -305,7 +306,7 @@ def progress(fraction):
     if calls == int(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGKILL)
 schedule = module.WangLandauSchedule(n_walkers=2, production_trials=100_000)
-module.wang_landau(
+wang_landau(
     ising_hamiltonian(4, 4), bin_width=float(sys.argv[3]), schedule=schedule, folder=sys.argv[1], progress=progress, n_threads=1
 )
 """

@@ -1,4 +1,4 @@
-"""Random configurations of a composition."""
+"""Compositions: their labels, how many configurations they have, and random ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from alloygen.lattice import Lattice
-from alloygen.reference.compositions import random_occupations
+from alloygen.reference.composition_labels import composition_labels, log_label_configurations, number_of_labels
+from alloygen.reference.compositions import log_configurations, random_occupations, species_counts
 
 
 def shared() -> Lattice:
@@ -34,3 +35,24 @@ def test_random_configurations_have_the_counts_and_every_spread() -> None:
     # Hypergeometric: mean 6, variance 12 (1/2)(1/2)(12/23) = 1.565; bounds at six standard errors.
     assert abs(n_first.mean() - 6) < 6 * math.sqrt(1.565 / 400)
     assert 1.565 * 0.6 < n_first.var() < 1.565 * 1.4
+
+
+def test_labels_of_every_configuration() -> None:
+    """Three species, a shared species and a spectator: counts and numbers of configurations against all of them."""
+    lattice = Lattice.from_matrix(
+        np.eye(3), [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0, 0]], [("A", "B", "C"), ("B", "C"), ("A",)], np.diag([3, 1, 1])
+    )
+    codes = np.array(list(np.ndindex(*lattice.n_allowed)))
+    step, counts = composition_labels(lattice)
+    active = lattice.active_sites
+    label = step[np.arange(len(active)), codes[:, active]].sum(axis=1)
+    assert len(counts) == number_of_labels(lattice) == 64
+    np.testing.assert_array_equal(counts[label], species_counts(lattice, codes))
+    number = np.exp(log_label_configurations(lattice))
+    np.testing.assert_allclose(number, np.bincount(label, minlength=len(counts)), rtol=1e-12)
+
+
+def test_a_spectator_may_share_a_species_at_fixed_composition() -> None:
+    """Four sites of A or B and four of A: counts tell how many B there are on the first."""
+    lattice = Lattice.from_matrix(np.eye(3), [[0, 0, 0], [0.5, 0.5, 0.5]], [("A", "B"), ("A",)], np.diag([4, 1, 1]))
+    assert math.isclose(log_configurations(lattice, {"A": 6, "B": 2}), math.log(6), rel_tol=1e-12)
