@@ -185,7 +185,8 @@ def test_r_hat_of_reference_samples_is_per_condition() -> None:
     grid = ConditionGrid(np.array([1.0, 2.0]), np.zeros((1, 2)), (1,))
     energy = np.random.default_rng(13).normal(size=(2, 400))
     energy[1, 200:] += 3.0
-    samples = ReferenceSamples(grid, np.zeros((2, 400, 1), np.int8), energy, np.zeros((2, 400, 2)), 2, np.zeros((2, 2)))
+    occupation, counts = np.zeros((2, 400, 1), np.int8), np.zeros((2, 400, 2))
+    samples = ReferenceSamples(grid, occupation, energy, counts, 2, np.zeros((2, 2)), np.zeros(2))
     r_hat = samples.split_r_hat()
     assert r_hat[0] < 1.05
     assert r_hat[1] > 1.5
