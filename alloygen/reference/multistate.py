@@ -27,7 +27,12 @@ from alloygen.estimate import Estimate
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.reference.compositions import count_vector, log_configurations
 from alloygen.reference.condition_grid import ReferenceSamples
-from alloygen.reference.diagnostics import convergence_problems, mean_and_error, statistical_inefficiency
+from alloygen.reference.diagnostics import (
+    MIN_EFFECTIVE_SAMPLES,
+    convergence_problems,
+    mean_and_error,
+    statistical_inefficiency,
+)
 from alloygen.reference.results import Quantity, estimates_of
 
 Array = np.ndarray
@@ -130,6 +135,10 @@ class MultistateFreeEnergies:
                     )
             mu = np.zeros(len(lattice.species))
         else:
+            if counts is not None:
+                raise WindowError(
+                    f"the run is semi-grand canonical: leave counts={dict(counts)} out, or sample that composition on its own"
+                )
             mu = lattice.chemical_potential_vector(chemical_potentials)
         chosen = self._nearest(mu)
         if chosen not in self._columns:
@@ -152,6 +161,10 @@ class MultistateFreeEnergies:
         nearest = np.argsort(distance, kind="stable")
         if distance[nearest[0]] <= slack:
             return (int(nearest[0]),)
+        if len(self.samples.grid.mu_shape) == 1:  # the two on either side, however far
+            axis = int(np.argmax(high - low))
+            above = int(np.searchsorted(grid[:, axis], mu[axis]))
+            return above - 1, above
         return tuple(sorted(nearest[: 2 ** len(self.samples.grid.mu_shape)].tolist()))
 
 
@@ -256,6 +269,12 @@ class _Column:
             if self.mbar is None
             else _expectations(self.mbar, beta * enthalpy, observables, weight, self.block)
         )
+        problems = list(self.problems)
+        if effective < MIN_EFFECTIVE_SAMPLES:
+            problems.append(
+                f"only {effective:.0f} effective samples after reweighting (expected {MIN_EFFECTIVE_SAMPLES}): add conditions "
+                "near this one"
+            )
         lower, upper = self.bounds(beta)
         quantity = "free_energy" if samples.composition is not None else "grand_potential"
         values = {
@@ -263,7 +282,7 @@ class _Column:
             "heat_capacity": tuple(x * beta * beta * k_b for x in means["square"]),
             **{name: value for name, value in means.items() if name != "square"},
         }
-        quantities = {name: Quantity(value, error, effective, self.problems) for name, (value, error) in values.items()}
+        quantities = {name: Quantity(value, error, effective, problems) for name, (value, error) in values.items()}
         bounded = quantities[quantity]._replace(lower_bound=-upper / beta, upper_bound=-lower / beta)
         return estimates_of(
             self.hamiltonian,

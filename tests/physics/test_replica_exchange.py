@@ -280,8 +280,21 @@ def test_bad_input(cuau: ClusterHamiltonian, tmp_path: Path) -> None:
         result.estimates(200.0)
     with pytest.raises(WindowError, match="outside the grid of the run"):
         result.estimates(400.0, chemical_potentials={"Au": 0.1})
+    with pytest.raises(WindowError, match="the run is semi-grand canonical"):
+        result.estimates(400.0, counts={"Cu": 8, "Au": 8})
     with pytest.raises(TemperatureError):
         result.estimates(-1.0)
+
+
+def test_conditions_far_from_the_grid_are_flagged() -> None:
+    """Between two potentials whose samples do not overlap, no reweighting helps."""
+    hamiltonian = ising_hamiltonian(10, 10, coupling=0.1)
+    grid = ConditionGrid(np.array([1.0, np.inf]), np.array([[0.0, -4.0], [0.0, 0.0], [0.0, 9.0]]), (3,))
+    result = MultistateFreeEnergies(hamiltonian, replica_exchange(hamiltonian, grid, n_samples=400, seed=8))
+    assert result.estimates(1.0)["grand_potential"].effective_sample_size > 50
+    found = result.estimates(1.0, chemical_potentials={"up": 2.2})["grand_potential"]
+    assert not found.reliable
+    assert "effective samples after reweighting" in found.reason
 
 
 def test_species_on_two_sublattices_have_no_canonical_run() -> None:
