@@ -122,6 +122,13 @@ class ClusterHamiltonian:
 
         return build_environments(self)
 
+    @cached_property
+    def pair_bound(self) -> float:
+        """Largest energy that the changes of two sites contribute together, beyond what each contributes alone."""
+        from alloygen.hamiltonian.environment_builder import pair_bound
+
+        return pair_bound(self.environments, self.lattice.n_allowed)
+
     def features(self, occupation: Tensor, known: Tensor | None = None) -> Tensor:
         """Point functions of a batch, shape (n, n_features), float64; 0 on sites that are not ``known``."""
         site = torch.as_tensor(self.feature_site, device=occupation.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,34 @@ def build_environments(hamiltonian: ClusterHamiltonian, table_size: int = TABLE_
         assert environments is not None
         assert _agrees(hamiltonian, environments), "single-site energies must be those of the Hamiltonian"
     return environments
+
+
+def pair_bound(environments: Environments, n_allowed: Array) -> float:
+    """Return a bound on the energy that exchanging two sites' species adds to the sum of both changes alone.
+
+    Per table it is what one neighbour's species can change in the energy difference of two species at most, for both species of
+    the exchange; tables that share a pair of sites add up.
+    """
+    values, width = environments.values, environments.base.shape[1]
+    # Tables lie one after the other in ``values``.
+    used = np.arange(environments.table_start.shape[1]) < environments.n_tables[:, None]
+    edges = [*np.unique(environments.table_start[used]).tolist(), len(values)]
+    ends = dict(pairwise(edges))
+    largest = 0.0
+    for kind in range(len(environments.n_tables)):
+        site = int(np.flatnonzero(environments.kind == kind)[0])
+        found: dict[int, float] = {}
+        for k in range(environments.n_indexed[kind]):
+            target = int(environments.indexed[site, k])
+            start = int(environments.table_start[environments.kind[target], environments.slot[kind, k]])
+            table = values[start : ends[start]].reshape(-1, n_allowed[site], environments.stride[kind, k], width)
+            found[target] = found.get(target, 0.0) + 2.0 * float(np.ptp(table, axis=1).max())
+        for k in range(environments.n_coupled[kind]):
+            target = int(environments.coupled[site, k])
+            spread = float(np.ptp(environments.coupling[kind, k, : n_allowed[site]], axis=0).max())
+            found[target] = found.get(target, 0.0) + 2.0 * spread
+        largest = max([largest, *found.values()])
+    return largest * (1.0 + TOLERANCE)
 
 
 def _agrees(hamiltonian: ClusterHamiltonian, environments: Environments, n: int = 2) -> bool:

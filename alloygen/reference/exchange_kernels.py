@@ -106,7 +106,7 @@ def _count_round_trips(condition_of, level, n_levels, direction, round_trips):  
 def exchange_steps(  # type: ignore[no-untyped-def]
     n_steps, n_trials, canonical, kind_of, base, n_tables, table_start, values, n_indexed, indexed, slot, stride,
     n_coupled, coupled, coupling, codes, index, field, energy, counts, random_state, active, n_allowed, species,
-    n_movable, places, blocks, beta, mu, condition_of, replica_at, first, second, axis, group_start, swap_state,
+    n_movable, places, blocks, bound, beta, mu, condition_of, replica_at, first, second, axis, group_start, swap_state,
     swapped, tried, level, n_levels, direction, round_trips, accepted,
 ):  # fmt: skip
     """Make ``n_steps`` of ``n_trials`` trials in every replica, each followed by swaps of one random group of pairs."""
@@ -127,7 +127,7 @@ def exchange_steps(  # type: ignore[no-untyped-def]
                     gain, n_accepted = _canonical_replica(
                         replica, n_trials, kind_of, base, n_tables, table_start, values, n_indexed, indexed, slot,
                         stride, n_coupled, coupled, coupling, codes[replica], index[replica], field[replica], beta[c],
-                        random_state, n_movable[replica], places[replica], blocks[replica],
+                        random_state, n_movable[replica], places[replica], blocks[replica], bound,
                     )  # fmt: skip
             elif beta[c] == 0.0:
                 gain = _draw_semigrand(

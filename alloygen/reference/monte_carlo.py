@@ -110,8 +110,11 @@ class MetropolisSampler:
         self.energy = self.hamiltonian.energy(checked).numpy()
         self._index, self._field = environment_state(self.hamiltonian.environments, codes)
         self.counts = species_counts(lattice, codes)
-        #: For the canonical kernel: see :func:`~.compositions.sites_by_species`.
-        self.canonical_arrays = sites_by_species(lattice, codes if self.ensemble == "canonical" else codes[:0])
+        #: For the canonical kernel: see :func:`~.compositions.sites_by_species` and ``canonical_trials``.
+        self.canonical_arrays = (
+            *sites_by_species(lattice, codes if self.ensemble == "canonical" else codes[:0]),
+            np.array([self.hamiltonian.pair_bound]),
+        )
 
     def state(self) -> dict[str, Array]:
         """Return the arrays that decide how the replicas go on, once their energies are fresh (:meth:`refresh`)."""

@@ -188,7 +188,7 @@ def rejection_free_trials(  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)  # type: ignore[misc]
 def _canonical_replica(  # type: ignore[no-untyped-def]
     replica, n_trials, kind_of, base, n_tables, table_start, values, n_indexed, indexed, slot, stride, n_coupled,
-    coupled, coupling, code, index, field, b, random_state, n_movable, place, block,
+    coupled, coupling, code, index, field, b, random_state, n_movable, place, block, bound,
 ):  # fmt: skip
     gain, n_accepted = 0.0, 0
     for _ in range(n_trials):
@@ -200,27 +200,23 @@ def _canonical_replica(  # type: ignore[no-untyped-def]
         here, there = np.int64(code[i]), np.int64(code[j])
         change = change_energy(kind_of, base, n_tables, table_start, values, index, field, i, here, there)
         change += change_energy(kind_of, base, n_tables, table_start, values, index, field, j, there, here)
+        # What the two sites do to each other is bounded; mostly the rest alone says that the trial fails.
+        u, least = -1.0, b * (change - bound[0])
+        if least > 0.0:
+            u = uniform(random_state, replica)
+            if u * (1.0 + least * (1.0 + least * (0.5 + least * (1.0 / 6.0)))) >= 1.0:
+                continue
         change += pair_energy(
             kind_of, n_tables, table_start, values, n_indexed, indexed, slot, stride, n_coupled, coupled, coupling,
             index, field, i, j, here, there,
         )  # fmt: skip
-        if accept(-b * change, random_state, replica):
+        if change > 0.0 and u < 0.0:
+            u = uniform(random_state, replica)
+        if change <= 0.0 or u < np.exp(-b * change):
             for site, old, new in ((i, here, there), (j, there, here)):
                 change_site(
-                    kind_of,
-                    n_indexed,
-                    indexed,
-                    slot,
-                    stride,
-                    n_coupled,
-                    coupled,
-                    coupling,
-                    index,
-                    field,
-                    site,
-                    old,
-                    new,
-                )
+                    kind_of, n_indexed, indexed, slot, stride, n_coupled, coupled, coupling, index, field, site, old, new
+                )  # fmt: skip
                 code[site] = new
             place[p], place[q] = j, i
             gain += change
@@ -231,12 +227,14 @@ def _canonical_replica(  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)  # type: ignore[misc]
 def canonical_trials(  # type: ignore[no-untyped-def]
     low, high, n_trials, kind_of, base, n_tables, table_start, values, n_indexed, indexed, slot, stride, n_coupled,
-    coupled, coupling, codes, index, field, energy, beta, random_state, n_movable, places, blocks, accepted,
+    coupled, coupling, codes, index, field, energy, beta, random_state, n_movable, places, blocks, bound,
+    accepted,
 ):  # fmt: skip
     """Try ``n_trials`` exchanges of unlike species on one sublattice in every replica.
 
     ``places`` (n_replicas, n_active) lists the sites by sublattice and species; ``blocks`` (n_replicas, n_active, 4)
-    holds, per position, where its species and its sublattice begin and end in the list.
+    holds, per position, where its species and its sublattice begin and end in the list; ``bound`` (1,) is the largest
+    energy that two sites contribute together (:func:`alloygen.hamiltonian.environment_builder.pair_bound`).
     """
     for replica in range(low, high):
         if n_movable[replica] == 0:
@@ -244,7 +242,7 @@ def canonical_trials(  # type: ignore[no-untyped-def]
         gain, n_accepted = _canonical_replica(
             replica, n_trials, kind_of, base, n_tables, table_start, values, n_indexed, indexed, slot, stride,
             n_coupled, coupled, coupling, codes[replica], index[replica], field[replica], beta[replica],
-            random_state, n_movable[replica], places[replica], blocks[replica],
+            random_state, n_movable[replica], places[replica], blocks[replica], bound,
         )  # fmt: skip
         energy[replica] += gain
         accepted[replica] += n_accepted

@@ -9,7 +9,7 @@ import torch
 from alloygen import datasets
 from alloygen.adapters.icet import compile_cluster_expansion
 from alloygen.hamiltonian import ClusterHamiltonian, ClusterTable, ising_hamiltonian
-from alloygen.hamiltonian.environment_builder import build_environments
+from alloygen.hamiltonian.environment_builder import build_environments, pair_bound
 from alloygen.hamiltonian.environments import (
     change_energy,
     change_site,
@@ -47,7 +47,9 @@ def assert_agrees(hamiltonian: ClusterHamiltonian, table_size: int) -> None:
             swapped[0, i], swapped[0, j] = there, here
             change = change_energy(*environments.own, index[0], field[0], i, here, there)
             change += change_energy(*environments.own, index[0], field[0], j, there, here)
-            change += pair_energy(*pair_arguments, index[0], field[0], i, j, here, there)
+            together = pair_energy(*pair_arguments, index[0], field[0], i, j, here, there)
+            assert abs(together) <= pair_bound(environments, lattice.n_allowed)
+            change += together
             exact = float(hamiltonian.energy(torch.from_numpy(swapped))[0])
             assert change == pytest.approx(exact - energy, abs=1e-11)
         new = generator.integers(lattice.n_allowed[i])
