@@ -53,3 +53,12 @@ def accept(exponent, state, replica):  # type: ignore[no-untyped-def]
     if u * (1.0 + x * (1.0 + x * (0.5 + x * (1.0 / 6.0)))) >= 1.0:
         return False
     return u < np.exp(exponent)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc]
+def private_stream():  # type: ignore[no-untyped-def]
+    """Return room for the state of one stream on a cache line of its own.
+
+    States of neighbouring replicas share a line: threads that advance them in place wait for each other at every draw.
+    """
+    return np.empty(16, dtype=np.uint64)

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from alloygen.hamiltonian.environments import change_energy, change_site, pair_energy
-from alloygen.reference.random_streams import accept, below, uniform
+from alloygen.reference.random_streams import accept, below, private_stream, uniform
 
 # Per replica there is one inner function whose arrays are all arguments: numba counts references of arrays that are made
 # or renamed in a function, also inside its loops.
@@ -55,12 +55,15 @@ def semigrand_trials(  # type: ignore[no-untyped-def]
     species, accepted,
 ):  # fmt: skip
     """Make ``n_trials`` single-site trials in every replica."""
+    stream = private_stream()
     for replica in range(low, high):
+        stream[0] = random_state[replica]
         gain, n_accepted = _semigrand_replica(
-            replica, n_trials, kind_of, base, n_tables, table_start, values, n_indexed, indexed, slot, stride,
+            0, n_trials, kind_of, base, n_tables, table_start, values, n_indexed, indexed, slot, stride,
             n_coupled, coupled, coupling, codes[replica], index[replica], field[replica], counts[replica],
-            beta[replica], mu[replica], random_state, active, n_allowed, species,
+            beta[replica], mu[replica], stream, active, n_allowed, species,
         )  # fmt: skip
+        random_state[replica] = stream[0]
         energy[replica] += gain
         accepted[replica] += n_accepted
 
@@ -170,17 +173,20 @@ def rejection_free_trials(  # type: ignore[no-untyped-def]
     species, accepted,
 ):  # fmt: skip
     """Advance every replica by ``n_trials`` trials of :func:`semigrand_trials`, paying for accepted ones only."""
+    stream = private_stream()
     n_active = len(active)
     number = np.zeros(codes.shape[1], dtype=np.int64)
     number[active] = np.arange(n_active)
     rates, site_rate = np.zeros((n_active, species.shape[1])), np.zeros(n_active)
     block_rate = np.zeros(int(np.ceil(np.sqrt(n_active))))
     for replica in range(low, high):
+        stream[0] = random_state[replica]
         gain, n_accepted = _rejection_free_replica(
-            replica, n_trials, kind_of, base, n_tables, table_start, values, n_indexed, indexed, slot, stride,
+            0, n_trials, kind_of, base, n_tables, table_start, values, n_indexed, indexed, slot, stride,
             n_coupled, coupled, coupling, codes[replica], index[replica], field[replica], counts[replica],
-            beta[replica], mu[replica], random_state, active, n_allowed, species, number, rates, site_rate, block_rate,
+            beta[replica], mu[replica], stream, active, n_allowed, species, number, rates, site_rate, block_rate,
         )  # fmt: skip
+        random_state[replica] = stream[0]
         energy[replica] += gain
         accepted[replica] += n_accepted
 
@@ -236,13 +242,16 @@ def canonical_trials(  # type: ignore[no-untyped-def]
     holds, per position, where its species and its sublattice begin and end in the list; ``bound`` (1,) is the largest
     energy that two sites contribute together (:func:`alloygen.hamiltonian.environment_builder.pair_bound`).
     """
+    stream = private_stream()
     for replica in range(low, high):
         if n_movable[replica] == 0:
             continue
+        stream[0] = random_state[replica]
         gain, n_accepted = _canonical_replica(
-            replica, n_trials, kind_of, base, n_tables, table_start, values, n_indexed, indexed, slot, stride,
+            0, n_trials, kind_of, base, n_tables, table_start, values, n_indexed, indexed, slot, stride,
             n_coupled, coupled, coupling, codes[replica], index[replica], field[replica], beta[replica],
-            random_state, n_movable[replica], places[replica], blocks[replica], bound,
+            stream, n_movable[replica], places[replica], blocks[replica], bound,
         )  # fmt: skip
+        random_state[replica] = stream[0]
         energy[replica] += gain
         accepted[replica] += n_accepted
