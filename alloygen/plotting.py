@@ -182,6 +182,11 @@ class _Curve:
 def _check(estimates: Sequence[Estimate], exact: Sequence[float] | Enumeration | None) -> UnitSystem:
     if not len(estimates):
         raise AlloygenError("no estimates to draw: expected at least one, from model.free_energy(...)")
+    other = sorted({e.quantity for e in estimates} - {"grand_potential"})
+    if other:
+        raise AlloygenError(
+            f'the estimates hold {", ".join(other)}: this figure shows grand potentials; pass the "grand_potential" entries'
+        )
     kinds = {(e.units, e.n_sites, tuple(e.chemical_potentials)) for e in estimates}
     if len(kinds) > 1:
         raise AlloygenError(
