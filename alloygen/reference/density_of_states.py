@@ -183,7 +183,7 @@ class DensityOfStates:
             chemical_potentials=mu,
             counts=fixed,
             estimator="Wang-Landau",
-            passed="walkers agree and went to and fro between the ends of the spectrum",
+            passed="walkers agree and went back and forth between the ends of the spectrum",
             n_samples=self.n_samples,
             n_trials=self.n_trials,
             wall_time=self.wall_time,
