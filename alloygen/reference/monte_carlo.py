@@ -168,8 +168,3 @@ class MetropolisSampler:
             return np.full(len(self.beta), self.method == "rejection_free")
         enough = n_trials >= REJECTION_FREE_SWEEPS * len(self._sites[0])
         return (self._acceptance < REJECTION_FREE_ACCEPTANCE) & enough
-
-    @property
-    def log_weight(self) -> Array:
-        """-beta (E - mu.N) of every replica at its own condition."""
-        return -self.beta * (self.energy - (self.counts * self.chemical_potentials).sum(axis=1))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -35,6 +35,10 @@ Array = np.ndarray
 BLOCK = 32
 
 
+#: What a run keeps beside its replicas.
+_RUN_ARRAYS = ("condition_of", "swap_state", "swapped", "tried", "direction", "round_trips", "accepted")
+
+
 @dataclass(eq=False)
 class _Run:
     """One run: its replicas, who is where, and what it counted."""
@@ -47,17 +51,14 @@ class _Run:
     direction: Array
     round_trips: Array
     accepted: Array
-    arrays: tuple[str, ...] = field(
-        default=("condition_of", "swap_state", "swapped", "tried", "direction", "round_trips", "accepted"), repr=False
-    )
 
     def state(self) -> dict[str, Array]:
         """Everything that the run's future depends on."""
-        return {**self.sampler.state(), **{name: getattr(self, name) for name in self.arrays}}
+        return {**self.sampler.state(), **{name: getattr(self, name) for name in _RUN_ARRAYS}}
 
     def restore(self, state: Mapping[str, Array]) -> None:
         self.sampler.restore(state)
-        for name in self.arrays:
+        for name in _RUN_ARRAYS:
             setattr(self, name, state[name])
 
 
