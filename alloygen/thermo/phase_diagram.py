@@ -1,0 +1,203 @@
+r"""Temperature-composition diagrams of two components, from the free energies of a finite supercell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from alloygen.thermo.free_energy import CanonicalFreeEnergy
+from alloygen.thermo.results import Result
+from alloygen.units import UnitSystem
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class TieLine(Result):
+    """Two phases in equilibrium at one temperature.
+
+    Attributes
+    ----------
+    temperature
+        In the unit of the diagram.
+    phases
+        Names of the two, from low to high fraction of the component.
+    fractions, intervals
+        Fraction of the component in each, and its 95 % interval (low, high).
+    chemical_potential, chemical_potential_error
+        Of the component relative to the other, at coexistence.
+    barrier
+        Free energy of the least likely composition between them above that of the two, in k_B T of the whole supercell.
+    support
+        Fraction of the bootstrap replicates that have this tie line.
+    """
+
+    temperature: float
+    phases: tuple[str, str]
+    fractions: tuple[float, float]
+    intervals: tuple[tuple[float, float], tuple[float, float]]
+    chemical_potential: float
+    chemical_potential_error: float
+    barrier: float
+    support: float
+
+
+@dataclass(frozen=True)
+class SinglePhase(Result):
+    """A range of compositions in which one phase is stable at one temperature.
+
+    Attributes
+    ----------
+    temperature, phase, low, high
+        Where it is stable: fractions from low to high.
+    """
+
+    temperature: float
+    phase: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class OrderingTemperature(Result):
+    """Where order is lost at one composition.
+
+    Attributes
+    ----------
+    fraction, temperature, interval
+        Fraction of the component, temperature, and its 95 % interval.
+    source
+        "heat capacity" (its maximum) or "long-range order" (its steepest fall).
+    phase
+        The ordered phase, where long-range order tells it.
+    """
+
+    fraction: float
+    temperature: float
+    interval: tuple[float, float]
+    source: str
+    phase: str | None
+
+
+@dataclass(frozen=True)
+class Spinodal(Result):
+    """Limits of stability between two coexisting phases: zeros of the second derivative of f(x).
+
+    Attributes
+    ----------
+    temperature, fractions, intervals
+        Two fractions of the component, and their 95 % intervals.
+    """
+
+    temperature: float
+    fractions: tuple[float, float]
+    intervals: tuple[tuple[float, float], tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class InvariantPoint(Result):
+    """Three phases in equilibrium, or two that become one.
+
+    Attributes
+    ----------
+    kind
+        "triple point" (three phases) or "congruent point" (the end of a tie line).
+    phases
+        Names, from low to high fraction of the component.
+    interval
+        Temperatures of the grid between which it lies.
+    fractions
+        Of the component in each phase, at the closest temperature below.
+    """
+
+    kind: str
+    phases: tuple[str, ...]
+    interval: tuple[float, float]
+    fractions: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class TemperatureCompositionDiagram(Result):
+    """The phase diagram of two components.
+
+    Attributes
+    ----------
+    component
+        Species whose fraction is the composition axis.
+    free_energy
+        What the diagram was made from.
+    tie_lines, single_phases, ordering_temperatures, spinodals, invariant_points
+        Its parts, by temperature.
+    note
+        What the size of the supercell does to it.
+    """
+
+    component: str
+    free_energy: CanonicalFreeEnergy
+    tie_lines: tuple[TieLine, ...]
+    single_phases: tuple[SinglePhase, ...]
+    ordering_temperatures: tuple[OrderingTemperature, ...]
+    spinodals: tuple[Spinodal, ...]
+    invariant_points: tuple[InvariantPoint, ...]
+    note: str
+
+    @property
+    def temperatures(self) -> Array:
+        """Temperatures, ascending, shape (n_T,)."""
+        return self.free_energy.temperatures
+
+    @property
+    def unit_system(self) -> UnitSystem:
+        """The units of all numbers."""
+        return self.free_energy.unit_system
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """Names of all phases, in order of their first appearance by composition at the lowest temperature."""
+        named = sorted(self.single_phases, key=lambda s: (s.temperature, s.low))
+        return tuple(dict.fromkeys(s.phase for s in named))
+
+    def at(self, temperature: float) -> tuple[TieLine, ...]:
+        """Return the tie lines at one temperature of the grid.
+
+        Raises
+        ------
+        TemperatureError
+            If it is not on the grid.
+        """
+        exact = self.temperatures[self.free_energy.index_of(temperature)]
+        return tuple(line for line in self.tie_lines if line.temperature == exact)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return one row per tie line; ``DataFrame.attrs["units"]`` has the unit of every column."""
+        import pandas as pd
+
+        rows = [
+            {
+                "temperature": line.temperature,
+                **{f"phase_{k + 1}": line.phases[k] for k in (0, 1)},
+                **{
+                    f"x_{self.component}_{k + 1}{suffix}": value
+                    for k in (0, 1)
+                    for suffix, value in (
+                        ("", line.fractions[k]), ("_low", line.intervals[k][0]), ("_high", line.intervals[k][1]),
+                    )
+                },
+                "chemical_potential": line.chemical_potential,
+                "chemical_potential_error": line.chemical_potential_error,
+                "barrier": line.barrier,
+                "support": line.support,
+            }
+            for line in self.tie_lines
+        ]  # fmt: skip
+        frame = pd.DataFrame(rows)
+        units = self.unit_system
+        known = {"temperature": units.temperature, "barrier": "k_B T"}
+        energies = ("chemical_potential", "chemical_potential_error")
+        frame.attrs["units"] = {c: units.energy if c in energies else known.get(c, "1") for c in frame.columns}
+        return frame
