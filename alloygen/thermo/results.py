@@ -63,7 +63,7 @@ class Result(MSONable):
             raise CheckpointError(f"{cls.__name__} lacks {', '.join(missing)}: the record is incomplete")
         return cls(**{name: _decode(record[name]) for name in fields if name in record})
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:  # type: ignore[override]
         """Write the result to a JSON file, whole or not at all.
 
         Raises
