@@ -1,9 +1,4 @@
-"""Figures: free energies beside exact ones, and the course of a training.
-
-Every function returns a :class:`matplotlib.figure.Figure` that pyplot does not know, so figures work without a display
-and change no global state; ``figure.savefig(path)`` writes them. Colours follow temperature on matplotlib's viridis
-scale, which survives colour blindness and grey printing; markers repeat what the colours say.
-"""
+"""Grand potentials against the chemical potential or the temperature, beside exact ones."""
 
 from __future__ import annotations
 
@@ -11,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,14 +13,23 @@ from matplotlib.lines import Line2D
 
 from alloygen.errors import AlloygenError
 from alloygen.estimate import Estimate
-from alloygen.fitting import FittedModel
+from alloygen.plotting.style import (
+    MARKERS,
+    Colour,
+    colours,
+    draw_points,
+    energy_scale,
+    energy_unit,
+    hollow_handle,
+    mu_label,
+    temperature_unit,
+    tidy,
+)
 from alloygen.reference.enumeration import Enumeration
 from alloygen.units import UnitSystem, unit_system
 
 Array = np.ndarray
-Colour = tuple[float, ...]
 
-_MARKERS = "osD^vP*X<>"
 _DASHED: dict[str, Any] = {"color": "black", "linestyle": (0, (5, 3)), "linewidth": 0.9}
 _DASHES: dict[str, Any] = {"color": "black", "linestyle": "none", "marker": "_", "markersize": 16}
 #: Points of an exact curve.
@@ -80,53 +83,16 @@ def plot_free_energies(
     else:
         upper, lowest = figure.subplots(2, 1, sharex=True, height_ratios=(1.7, 1.0))
         _draw_deviations(lowest, curves)
-        lowest.set_ylabel(f"deviation from\nexact ({_energy_unit(units)}/site)")
+        lowest.set_ylabel(f"deviation from\nexact ({energy_unit(units)}/site)")
     for curve in curves:
         _draw_values(upper, curve)
-    upper.set_ylabel(rf"grand potential $\Phi$ ({_energy_unit(units)}/site)")
+    upper.set_ylabel(rf"grand potential $\Phi$ ({energy_unit(units)}/site)")
     lowest.set_xlabel(axis.label(units))
     for panel in figure.axes:
-        _tidy(panel)
+        tidy(panel)
     if title is not None:
         figure.suptitle(title)
     figure.legend(handles=_handles(curves), loc="outside right upper", frameon=False)
-    return figure
-
-
-def plot_training(model: FittedModel) -> Figure:
-    """Draw the loss and the effective sample size of a training against its seconds.
-
-    Parameters
-    ----------
-    model
-        A fitted model; its ``information["history"]`` is drawn.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Upper panel: mean -log q per site of reference samples, in nats. Lower panel: median effective sample size over
-        probe conditions, in percent of the draws.
-
-    Raises
-    ------
-    AlloygenError
-        If the model has no training record.
-    """
-    history = model.information.get("history") or []
-    if not history:
-        raise AlloygenError("the model has no training history to draw: fit it with a larger budget")
-    seconds, loss, ess = (np.array([record[key] for record in history]) for key in ("seconds", "loss", "ess"))
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True)
-    first, second, _ = _colours(3)
-    upper.plot(seconds, loss, color=first, marker="o", markersize=4)
-    upper.set_ylabel("loss: mean " + r"$-\log\,q$" + "\n(nats/site)")
-    lower.plot(seconds, 100 * ess, color=second, marker="s", markersize=4)
-    lower.set_ylabel("effective sample size\n(% of draws)")
-    lower.set_ylim(0, 104)
-    lower.set_xlabel("training time (s)")
-    for panel in figure.axes:
-        _tidy(panel)
     return figure
 
 
@@ -156,10 +122,10 @@ class _Axis:
 
     def label(self, units: UnitSystem) -> str:
         if self.species is None:
-            return f"temperature ({_temperature_unit(units)})"
-        name = _mu(self.species)
+            return f"temperature ({temperature_unit(units)})"
+        name = mu_label(self.species)
         return f"{name} ({units.energy})" if not self.origin else (
-            rf"$\Delta\mu$ = {name} $-$ {_mu(self.origin)} ({units.energy})"
+            rf"$\Delta\mu$ = {name} $-$ {mu_label(self.origin)} ({units.energy})"
         )  # fmt: skip
 
 
@@ -221,10 +187,10 @@ def _curves(
     for index, estimate in enumerate(estimates):
         fixed = [mu for name, mu in estimate.chemical_potentials.items() if name != axis.species]
         groups.setdefault((*fixed, estimate.temperature if axis.species else 0.0), []).append(index)
-    scale = _scale(units) / estimates[0].n_sites
+    scale = energy_scale(units) / estimates[0].n_sites
     name_potentials = len({key[:-1] for key in groups}) > 1
     curves = []
-    for number, (key, colour) in enumerate(zip(sorted(groups), _colours(len(groups)), strict=True)):
+    for number, (key, colour) in enumerate(zip(sorted(groups), colours(len(groups)), strict=True)):
         members = sorted(groups[key], key=lambda i: axis.position(estimates[i]))
         chosen = [estimates[i] for i in members]
         x = np.array([axis.position(e) for e in chosen])
@@ -239,7 +205,7 @@ def _curves(
             _Curve(
                 label=_label(chosen[0], axis, units, name_potentials),
                 colour=colour,
-                marker=_MARKERS[number % len(_MARKERS)],
+                marker=MARKERS[number % len(MARKERS)],
                 x=x,
                 value=scale * np.array([e.value for e in chosen]),
                 error=scale * np.array([e.error for e in chosen]),
@@ -259,7 +225,7 @@ def _draw_values(panel: Axes, curve: _Curve) -> None:
         panel.plot(*curve.smooth, zorder=1, **_DASHED)
     else:
         panel.plot(curve.x, curve.value, color=curve.colour, linewidth=1.2)
-    _error_bars(panel, curve, curve.x, curve.value)
+    draw_points(panel, curve.x, curve.value, curve.error, curve.reliable, colour=curve.colour, marker=curve.marker)
     if curve.exact is not None and curve.smooth is None:
         panel.plot(curve.x, curve.exact, zorder=3, **_DASHES)
 
@@ -272,15 +238,15 @@ def _draw_deviations(panel: Axes, curves: list[_Curve]) -> None:
         assert curve.exact is not None
         # Side by side, so that the bars at one chemical potential do not hide each other.
         shift = _SPREAD * spacing * ((number + 0.5) / len(curves) - 0.5)
-        _error_bars(panel, curve, curve.x + shift, curve.value - curve.exact)
-
-
-def _error_bars(panel: Axes, curve: _Curve, x: Array, y: Array) -> None:
-    colour = curve.colour
-    panel.errorbar(x, y, yerr=2 * curve.error, fmt="none", ecolor=colour, elinewidth=1.2, capsize=2.5)
-    for chosen, face in ((curve.reliable, colour), (~curve.reliable, "white")):
-        if chosen.any():
-            panel.plot(x[chosen], y[chosen], curve.marker, color=colour, markerfacecolor=face, markersize=5)
+        draw_points(
+            panel,
+            curve.x + shift,
+            curve.value - curve.exact,
+            curve.error,
+            curve.reliable,
+            colour=curve.colour,
+            marker=curve.marker,
+        )
 
 
 def _handles(curves: list[_Curve]) -> list[Line2D]:
@@ -291,44 +257,16 @@ def _handles(curves: list[_Curve]) -> list[Line2D]:
     elif curves[0].exact is not None:
         handles.append(Line2D([], [], label="exact", **_DASHES))
     if not all(curve.reliable.all() for curve in curves):
-        hollow: dict[str, Any] = {"marker": "o", "markerfacecolor": "white", "linestyle": "none", "markersize": 5}
-        handles.append(Line2D([], [], color="grey", label="not reliable", **hollow))
+        handles.append(hollow_handle())
     return handles
-
-
-def _tidy(panel: Axes) -> None:
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.grid(alpha=0.25, linewidth=0.6)
-    panel.set_axisbelow(True)
-
-
-def _colours(n: int) -> list[Colour]:
-    scale = matplotlib.colormaps["viridis"]
-    return [scale(position) for position in np.linspace(0.0, 0.85, n)] if n > 1 else [scale(0.25)]
 
 
 # ---------------------------------------------------------------------- labels
 
 
-def _energy_unit(units: UnitSystem) -> str:
-    return "meV" if units.energy == "eV" else units.energy
-
-
-def _scale(units: UnitSystem) -> float:
-    return 1e3 if units.energy == "eV" else 1.0
-
-
-def _temperature_unit(units: UnitSystem) -> str:
-    return r"$J/k_\mathrm{B}$" if units.temperature == "J/k_B" else units.temperature
-
-
-def _mu(species: str) -> str:
-    return rf"$\mu_\mathrm{{{species}}}$"
-
-
 def _label(estimate: Estimate, axis: _Axis, units: UnitSystem, name_potentials: bool) -> str:
-    parts = [f"{estimate.temperature:g} {_temperature_unit(units)}"] if axis.species else []
+    parts = [f"{estimate.temperature:g} {temperature_unit(units)}"] if axis.species else []
     if name_potentials:
         fixed = {name: mu for name, mu in estimate.chemical_potentials.items() if name != axis.species}
-        parts += [f"{_mu(name)} = {mu:g} {units.energy}" for name, mu in fixed.items()]
+        parts += [f"{mu_label(name)} = {mu:g} {units.energy}" for name, mu in fixed.items()]
     return ", ".join(parts) or "model"
