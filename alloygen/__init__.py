@@ -8,7 +8,8 @@
 from alloygen import datasets, errors
 from alloygen.errors import AlloygenError
 from alloygen.estimate import Estimate
-from alloygen.fitting import FittedModel, fit, load
+from alloygen.fitted_model import FittedModel, load
+from alloygen.fitting import fit
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.lattice import Lattice
 from alloygen.models import ModelConfig

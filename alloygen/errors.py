@@ -74,3 +74,7 @@ class TrainingError(AlloygenError, RuntimeError):
 
 class MissingDependencyError(AlloygenError, ImportError):
     """An optional package that the call needs is not installed."""
+
+
+class UnreliableError(AlloygenError, RuntimeError):
+    """A result that did not pass its checks; ``estimate`` (or ``reasons``) rides along."""

@@ -7,7 +7,6 @@ Chemical species become symbols ("X" is a vacancy). The states of a spin model b
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,18 @@ from typing import Any
 import ase.io
 import numpy as np
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers
 
+from alloygen.adapters.writing import whole_file
 from alloygen.errors import AlloygenError, SpeciesError, SupercellError
 from alloygen.hamiltonian.ising import SPINS
 from alloygen.lattice import Lattice
 
 Array = np.ndarray
 
+#: Endings of the names of files that :func:`write_structures` writes: extended XYZ, and trajectories of ASE.
+STRUCTURE_SUFFIXES = (".extxyz", ".xyz", ".traj")
 _MOMENTS = dict(zip(SPINS, (-1.0, 1.0), strict=True))
 
 
@@ -111,22 +114,42 @@ def read_structure(path: str | os.PathLike[str]) -> Atoms:
 
 
 def write_structures(path: str | os.PathLike[str], structures: Sequence[Atoms]) -> None:
-    """Write structures with their ``info`` to one extended XYZ file, whole or not at all.
+    """Write structures to one extended XYZ file or ASE trajectory, whole or not at all.
+
+    Both keep ``info``, such as the log weight. Where it has an energy, ``atoms.get_potential_energy()`` returns it from the
+    structures that ASE reads back.
 
     Raises
     ------
     AlloygenError
-        If the name does not end in .extxyz or .xyz, or the file cannot be written.
+        If the name does not end in one of :data:`STRUCTURE_SUFFIXES`, or the file cannot be written.
     """
-    target, name = Path(path), os.fspath(path)
-    if target.suffix not in (".extxyz", ".xyz"):
-        raise AlloygenError(f"cannot write structures to {name!r}: expected a name that ends in .extxyz or .xyz")
-    try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-            temporary = Path(folder, target.name)
+    check_structure_suffix(path)
+    with whole_file(path) as temporary:
+        if Path(path).suffix == ".traj":
+            ase.io.write(temporary, [_with_calculator(atoms) for atoms in structures], format="traj")
+        else:
             ase.io.write(temporary, list(structures), format="extxyz")
-            os.replace(temporary, target)
-    except OSError as error:
+
+
+def check_structure_suffix(path: str | os.PathLike[str]) -> None:
+    """Refuse the name of a file whose format :func:`write_structures` does not know.
+
+    Raises
+    ------
+    AlloygenError
+        If the name does not end in one of :data:`STRUCTURE_SUFFIXES`.
+    """
+    if Path(path).suffix not in STRUCTURE_SUFFIXES:
         raise AlloygenError(
-            f"cannot write {name!r} ({error.strerror}): choose a file in a folder that exists and is writable"
-        ) from error
+            f"cannot write structures to {os.fspath(path)!r}: expected a name that ends in .extxyz or .xyz (extended XYZ) or "
+            ".traj (ASE trajectory)"
+        )
+
+
+def _with_calculator(atoms: Atoms) -> Atoms:
+    """Return a copy whose calculator knows the energy of ``info``."""
+    copy = atoms.copy()
+    if "energy" in atoms.info:
+        copy.calc = SinglePointCalculator(copy, energy=atoms.info["energy"])
+    return copy

@@ -9,7 +9,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import alloygen
-from alloygen.cli import models, problems, reference
+from alloygen.cli import diagrams, models, problems, reference
 from alloygen.errors import AlloygenError
 
 
@@ -36,6 +36,8 @@ app.command("fit")(models.fit_command)
 app.command("compile")(problems.compile_command)
 app.command("ising")(problems.ising_command)
 app.command("free-energy")(models.free_energy_command)
+app.command("certify")(diagrams.certify_command)
+app.command("phase-diagram")(diagrams.phase_diagram_command)
 app.command("sample")(models.sample_command)
 app.command("enumerate")(problems.enumerate_command)
 app.command("reference")(reference.reference_command)

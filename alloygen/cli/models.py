@@ -32,7 +32,8 @@ from alloygen.cli.writing import (
     write_records,
 )
 from alloygen.errors import ChemicalPotentialError
-from alloygen.fitting import fit, load, parse_budget, resolve_device
+from alloygen.fitted_model import load, resolve_device
+from alloygen.fitting import fit, parse_budget
 from alloygen.reference.enumeration import enumerate_configurations
 
 

@@ -36,7 +36,7 @@ from alloygen.cli.writing import (
     write_records,
 )
 from alloygen.errors import SupercellError
-from alloygen.fitting import FittedModel
+from alloygen.fitted_model import FittedModel
 from alloygen.reference.enumeration import enumerate_configurations
 
 

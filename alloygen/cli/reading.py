@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import tarfile
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -12,79 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from alloygen import datasets
-from alloygen.errors import (
-    AlloygenError,
-    CheckpointError,
-    ChemicalPotentialError,
-    CompositionError,
-    SupercellError,
-)
-from alloygen.fitting import FittedModel, load
+from alloygen.errors import AlloygenError, CheckpointError, ChemicalPotentialError, CompositionError
+from alloygen.inputs import SHIPPED as SHIPPED
+from alloygen.inputs import is_cluster_expansion as is_cluster_expansion
+from alloygen.inputs import load_file as load_file
+from alloygen.inputs import parse_repeats as parse_repeats
+from alloygen.inputs import read_expansion as read_expansion
+from alloygen.inputs import read_problem as read_problem
 from alloygen.lattice import Lattice
-from alloygen.problem import Problem
 from alloygen.reference.compositions import count_vector, random_occupations
-
-#: Cluster expansions that can be called by name.
-SHIPPED = {"cuau": datasets.cuau}
-#: Endings of the names of extended XYZ files.
-STRUCTURE_SUFFIXES = (".extxyz", ".xyz")
-
-
-def parse_repeats(text: str) -> tuple[int, ...] | None:
-    """Read repetitions such as "2x2x4"; None if the text is something else."""
-    return tuple(int(side) for side in text.split("x")) if re.fullmatch(r"\d+(x\d+)*", text) else None
-
-
-def is_cluster_expansion(path: Path) -> bool:
-    """Whether a file is, by name or content, a cluster expansion of icet."""
-    return path.suffix == ".ce" or (path.is_file() and tarfile.is_tarfile(path))
-
-
-def read_expansion(name: str) -> Any:
-    """Read a cluster expansion: one that is shipped, by name, or a file of icet."""
-    from alloygen.adapters.icet import read_cluster_expansion
-
-    return SHIPPED[name]() if name in SHIPPED else read_cluster_expansion(name)
-
-
-def load_file(path: Path) -> Problem | FittedModel:
-    """Read a problem or a fitted model."""
-    try:
-        return Problem.load(path)
-    except CheckpointError as error:
-        if getattr(error, "kind", None) != "fitted model":
-            raise
-    return load(path, device="cpu")
-
-
-def read_problem(name: str, supercell: str | None) -> Problem:
-    """Compile a cluster expansion on a supercell, or read a saved problem."""
-    path = Path(name)
-    if name in SHIPPED or is_cluster_expansion(path):
-        if supercell is None:
-            raise SupercellError(f"{name!r} needs a supercell: add for example 2x2x4, or a structure file")
-        return Problem.from_cluster_expansion(read_expansion(name), read_supercell(supercell))
-    if not path.is_file():
-        raise CheckpointError(
-            f"{name!r} is not a file: expected an icet .ce file, a saved problem, or one of {', '.join(SHIPPED)}"
-        )
-    if supercell is not None:
-        raise SupercellError(f"the problem {name!r} has its supercell already: leave {supercell!r} out")
-    content = load_file(path)
-    return content.problem if isinstance(content, FittedModel) else content
-
-
-def read_supercell(text: str) -> Any:
-    """Read repetitions such as "2x2x4", or a structure file."""
-    from alloygen.adapters.ase import read_structure
-
-    repeats = parse_repeats(text)
-    if repeats is None and not Path(text).is_file():
-        raise SupercellError(
-            f"supercell {text!r}: expected repetitions such as 2x2x4, or a structure file that ASE reads"
-        )
-    return repeats or read_structure(text)
 
 
 def read_windows(texts: Sequence[str] | None) -> dict[str, tuple[float, float]] | None:
@@ -175,8 +109,8 @@ def check_target(*paths: Path | None) -> None:
 
 def check_structure_target(path: Path | None) -> None:
     """Refuse, before any work, a path that structures cannot be written to."""
+    from alloygen.adapters.ase import check_structure_suffix
+
     check_target(path)
-    if path is not None and path.suffix not in STRUCTURE_SUFFIXES:
-        raise AlloygenError(
-            f"cannot write structures to {str(path)!r}: expected a name that ends in {' or '.join(STRUCTURE_SUFFIXES)}"
-        )
+    if path is not None:
+        check_structure_suffix(path)

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from alloygen.estimate import Estimate
 from alloygen.files import write_text
-from alloygen.fitting import FittedModel
+from alloygen.fitted_model import FittedModel
 from alloygen.problem import Problem
 from alloygen.units import UnitSystem
 

@@ -12,7 +12,7 @@ import torch
 from alloygen.errors import WindowError
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.reference.annealing import simulated_annealing
-from alloygen.reference.condition_grid import ConditionGrid
+from alloygen.reference.condition_grid import ConditionGrid, ReferenceSamples
 from alloygen.reference.ladder import choose_temperatures
 from alloygen.reference.multistate import MultistateFreeEnergies
 from alloygen.reference.replica_exchange import replica_exchange
@@ -87,24 +87,61 @@ def ladder_free_energies(
             f"chemical_potentials = {points}: expected points that vary one species in ascending order; run the others on "
             "their own"
         )
-    ladder = choose_temperatures(hamiltonian, temperatures, chemical_potentials=mu, counts=counts, seed=seed)
     targets: list[dict[str, Any]] = (
         [{"counts": counts}] if counts is not None else [{"chemical_potentials": point} for point in points]
     )
+    shape = () if mu is None or len(mu) == 1 else (len(mu),)
+    samples = sample_ladder(
+        hamiltonian, temperatures, targets, shape, n_samples=n_samples, sweeps_per_sample=sweeps_per_sample, n_runs=n_runs,
+        seed=seed, keep_occupation=False, folder=folder, progress=progress,
+    )  # fmt: skip
+    return MultistateFreeEnergies(hamiltonian, samples)
+
+
+def sample_ladder(
+    hamiltonian: ClusterHamiltonian,
+    temperatures: tuple[float, float],
+    targets: Sequence[Mapping[str, Any]],
+    shape: tuple[int, ...],
+    *,
+    n_samples: int,
+    sweeps_per_sample: int,
+    n_runs: int | None,
+    seed: int,
+    keep_occupation: bool,
+    folder: str | os.PathLike[str] | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> ReferenceSamples:
+    """Run replica exchange on a ladder from the lowest temperature to infinity, from disorder and from ground states.
+
+    Parameters
+    ----------
+    targets
+        One ``{"counts": {...}}``, or the points of a grid of chemical potentials, ``{"chemical_potentials": {...}}`` each.
+    shape
+        Points along each varied species; empty for a single target.
+    keep_occupation
+        Whether to keep configurations.
+
+    See :func:`ladder_free_energies` for the others.
+    """
+    lattice = hamiltonian.lattice
+    counts = targets[0].get("counts")
+    mu = (
+        None
+        if counts is not None
+        else np.array([lattice.chemical_potential_vector(target["chemical_potentials"]) for target in targets])
+    )
+    ladder = choose_temperatures(hamiltonian, temperatures, chemical_potentials=mu, counts=counts, seed=seed)
     found = [
         simulated_annealing(hamiltonian, **target, n_sweeps=ANNEALING_SWEEPS, n_replicas=4, seed=seed).occupation
         for target in targets
     ]
     energies = hamiltonian.energy(torch.from_numpy(np.array(found, dtype=np.int64))).numpy()
     starts = [found[k] for k in np.unique(energies.round(9), return_index=True)[1]]
-    grid = (
-        ConditionGrid.at_fixed_composition(hamiltonian, ladder)
-        if mu is None
-        else ConditionGrid(ladder, mu, (len(mu),) if len(mu) > 1 else ())
-    )
-    samples = replica_exchange(
+    grid = ConditionGrid.at_fixed_composition(hamiltonian, ladder) if mu is None else ConditionGrid(ladder, mu, shape)
+    return replica_exchange(
         hamiltonian, grid, n_samples=n_samples, sweeps_per_sample=sweeps_per_sample,
-        n_runs=n_runs or max(2, 1 + len(starts)), seed=seed, counts=counts, starts=starts, keep_occupation=False,
-        folder=folder, progress=progress,
+        n_runs=n_runs or max(2, 1 + len(starts)), seed=seed, counts=counts, starts=starts,
+        keep_occupation=keep_occupation, folder=folder, progress=progress,
     )  # fmt: skip
-    return MultistateFreeEnergies(hamiltonian, samples)

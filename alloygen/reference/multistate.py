@@ -298,7 +298,7 @@ class _Column:
         )
 
 
-def _pymbar() -> Any:
+def import_pymbar() -> Any:
     """Import pymbar without its advice about JAX."""
     logger = logging.getLogger("pymbar")
     level = logger.level
@@ -317,7 +317,7 @@ def _solve(potential: Array, sizes: Array, start: Array) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return _pymbar().MBAR(potential, sizes, initial_f_k=start - start[0])
+            return import_pymbar().MBAR(potential, sizes, initial_f_k=start - start[0])
         except Exception as error:  # pymbar's own and SciPy's, by version
             raise AlloygenError(
                 f"MBAR found no solution for {len(sizes)} conditions and {sizes.sum()} samples ({error}): neighbouring "

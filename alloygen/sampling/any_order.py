@@ -64,10 +64,44 @@ def draw_along(
 
     ``conditions`` holds one condition per configuration, or a single one for all.
     """
+    nothing = torch.zeros(n, model.hamiltonian.lattice.n_sites, dtype=torch.int64, device=model.device)
+    return redraw_along(model, site_order, conditions, nothing, 0, generator)
+
+
+@torch.no_grad()
+def redraw_along(
+    model: AnyOrderModel,
+    site_order: Tensor,
+    conditions: Conditions,
+    occupation: Tensor,
+    kept: int,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Keep the first sites of an order and draw the others; return codes (n, n_sites) and log q (n,) of what was drawn.
+
+    Parameters
+    ----------
+    model
+        The model.
+    site_order
+        Shape (n_active,).
+    conditions
+        One per configuration, or a single one for all.
+    occupation
+        Codes, shape (n, n_sites).
+    kept
+        Number of sites whose codes stay.
+    generator
+        Source of the draws.
+    """
+    n = len(occupation)
     decoder = Decoder(model, site_order, conditions, n)
     log_q = torch.zeros(n, dtype=torch.float64, device=model.device)
-    for _ in range(len(site_order)):
+    for k, site in enumerate(site_order.tolist()):
         logits = decoder.logits()
+        if k < kept:
+            decoder.decide(occupation[:, site])
+            continue
         # Inverse transform: the first species whose cumulative probability exceeds a uniform number.
         cumulative = logits.exp().cumsum(dim=1)
         uniform = torch.rand(n, 1, dtype=torch.float64, generator=generator).to(model.device)

@@ -142,3 +142,18 @@ def self_normalised_mean(log_weights: Array, values: Array) -> tuple[float, floa
     weights = np.exp(log_weights - logsumexp(log_weights))
     mean = float(weights @ values)
     return mean, float(np.sqrt(np.sum((weights * (values - mean)) ** 2)))
+
+
+def systematic_resample(log_weights: Array, n: int, generator: np.random.Generator) -> Array:
+    """Return n indices, each as often as its weight says to within one: systematic resampling, in ascending order.
+
+    The expected number of times of every index is n w / sum w exactly (Kitagawa, doi:10.1080/10618600.1996.10474692).
+
+    Examples
+    --------
+    >>> systematic_resample(np.log([1.0, 2.0, 1.0]), 4, np.random.default_rng(0)).tolist()
+    [0, 1, 1, 2]
+    """
+    cumulative = np.cumsum(np.exp(log_weights - np.max(log_weights)))
+    positions = (generator.random() + np.arange(n)) / n * cumulative[-1]
+    return np.minimum(np.searchsorted(cumulative, positions, side="right"), len(cumulative) - 1)

@@ -23,6 +23,7 @@ from alloygen.errors import AlloygenError
 from alloygen.estimate import Estimate
 from alloygen.hamiltonian.conditions import Conditions
 from alloygen.models import AnyOrderModel
+from alloygen.reference.diagnostics import statistical_inefficiency
 from alloygen.sampling.any_order import Draws, draw, log_boltzmann, species_counts
 from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
 from alloygen.sampling.weights import (
@@ -55,14 +56,22 @@ class ReverseBound:
     Attributes
     ----------
     mean, error
-        E_p[log w] and its standard error.
+        E_p[log w] and its standard error, which knows that samples of one chain are alike.
+    scatter
+        The standard error as if they were independent: what a missing mode is noticed by, since chains that are stuck in
+        different modes have an error that hides it.
     effective_samples
-        Effective number of reference samples after reweighting to the condition.
+        Effective number of independent reference samples after reweighting to the condition.
+    log_weights, log_ratio
+        Of the samples: log w, and ln of the ratio of their probabilities at the condition and where they were sampled.
     """
 
     mean: float
     error: float
+    scatter: float
     effective_samples: float
+    log_weights: Array
+    log_ratio: Array
 
 
 def reverse_bound(
@@ -98,8 +107,14 @@ def reverse_bound(
     # As in `draw`, the target comes from the codes, not from stored energies.
     exact = hamiltonian.energy(occupation)
     log_weights = log_boltzmann(hamiltonian, exact, species_counts(hamiltonian, occupation), repeated) - log_q
-    mean, error = self_normalised_mean(log_ratio, log_weights.numpy())
-    return ReverseBound(mean, error, effective_sample_size(log_ratio))
+    values = log_weights.numpy()
+    mean, error = self_normalised_mean(log_ratio, values)
+    # Samples of one chain after another: neighbours may be alike.
+    inefficiency = max(1.0, statistical_inefficiency(values)) if np.ptp(values) > 0 else 1.0
+    effective = max(1.0, effective_sample_size(log_ratio) / inefficiency)
+    # n samples that are all alike say that others have less than about 1 / n of the weight, no more.
+    total = math.hypot(error * math.sqrt(inefficiency), 1.0 / effective)
+    return ReverseBound(mean, total, error, effective, values, log_ratio)
 
 
 def importance_sampling(
@@ -154,7 +169,7 @@ def importance_sampling(
     reverse = reverse_bound(model, reference, conditions, orders, kind, generator)
     variational = float(log_weights.mean())
     variational_error = float(log_weights.std(ddof=1) / math.sqrt(n_samples))
-    problems = _problems(log_weights, value, error, effective, unseen, reverse)
+    problems = weight_problems(log_weights, value, error, effective, unseen, reverse)
     units = model.hamiltonian.units
     scale = 1.0 / float(conditions.beta[0])
     lattice = model.hamiltonian.lattice
@@ -179,7 +194,7 @@ def importance_sampling(
     return estimate, draws
 
 
-def _problems(
+def weight_problems(
     log_weights: Array, value: float, error: float, effective: float, unseen: float, reverse: ReverseBound
 ) -> list[str]:
     """Reasons not to trust an estimate; none if all checks pass."""
@@ -198,7 +213,7 @@ def _problems(
     predicted, predicted_error = self_normalised_mean(log_weights, log_weights)
     sigmas, nats = MAX_DISCREPANCY
     excess = reverse.mean - predicted
-    if excess > max(nats, sigmas * math.hypot(reverse.error, predicted_error)):
+    if excess > max(nats, sigmas * math.hypot(reverse.scatter, predicted_error)):
         found.append(
             f"reference samples have a mean log weight {excess:.2f} above what the draws predict: the model misses "
             "configurations that matter here; train longer"

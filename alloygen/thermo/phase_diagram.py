@@ -112,7 +112,7 @@ class InvariantPoint(Result):
     interval
         Temperatures of the grid between which it lies.
     fractions
-        Of the component in each phase, at the closest temperature below.
+        Of the component in each phase, at the closer temperature of the grid with more tie lines.
     """
 
     kind: str

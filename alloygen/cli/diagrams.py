@@ -1,0 +1,143 @@
+"""Commands that certify free energies and draw phase diagrams: ``certify``, ``phase-diagram``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from alloygen.cli.options import (
+    CsvOption,
+    DeviceOption,
+    JsonOption,
+    ModelArgument,
+    PotentialsOption,
+    SeedOption,
+    TemperaturesOption,
+)
+from alloygen.cli.reading import check_target, read_conditions
+from alloygen.cli.writing import (
+    condition_columns,
+    console,
+    estimate_columns,
+    print_reasons,
+    print_rows,
+    write_records,
+)
+from alloygen.errors import AlloygenError
+from alloygen.files import write_text
+from alloygen.fitted_model import load
+from alloygen.progress import fraction_bar
+
+UnreliableOption = Annotated[
+    bool, typer.Option("--allow-unreliable", help="Keep what failed a check, marked, instead of stopping.")
+]
+SamplesOption = Annotated[int, typer.Option(help="Draws.")]
+
+
+def certify_command(
+    model: ModelArgument,
+    temperature: TemperaturesOption,
+    chemical_potential: PotentialsOption = None,
+    samples: SamplesOption = 20_000,
+    allow_unreliable: UnreliableOption = False,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    json_path: JsonOption = None,
+    csv_path: CsvOption = None,
+) -> None:
+    """Print grand potentials that were held against an independent Monte Carlo run."""
+    check_target(json_path, csv_path)
+    fitted = load(model, device=device)
+    conditions = read_conditions(temperature, chemical_potential)
+    with fraction_bar("independent run") as report:
+        fitted.independent_check(report)
+    estimates, rows = [], []
+    for number, condition in enumerate(conditions):
+        estimate = fitted.certify(**condition, n_samples=samples, allow_unreliable=allow_unreliable, seed=seed + number)
+        estimates.append(estimate)
+        ess = estimate.effective_sample_size / estimate.n_samples
+        columns = {**condition_columns(condition), **estimate_columns("grand_potential", estimate)}
+        rows.append({**columns, "ess": ess, "reliable": estimate.reliable})
+    write_records(json_path, csv_path, [estimate.as_dict() for estimate in estimates])
+    print_rows("certified grand potential", rows, fitted.problem.hamiltonian.units)
+    print_reasons(estimates)
+
+
+def phase_diagram_command(
+    model: ModelArgument,
+    temperatures: Annotated[
+        tuple[float, float, int] | None,
+        typer.Option(help="Lowest, highest, and how many; all of the window unless given."),
+    ] = None,
+    component: Annotated[str | None, typer.Option(help="Species of the composition axis.")] = None,
+    samples: SamplesOption = 20_000,
+    check: Annotated[bool, typer.Option(help="Hold the result against an independent Monte Carlo run.")] = True,
+    allow_unreliable: UnreliableOption = False,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    json_path: JsonOption = None,
+    csv_path: Annotated[Path | None, typer.Option("--csv", help="CSV file of the tie lines.")] = None,
+    free_energy_csv: Annotated[Path | None, typer.Option(help="CSV file of all free energies.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Self-contained HTML report to write.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Figure to write: .png, .svg or .pdf.")] = None,
+    tdb: Annotated[Path | None, typer.Option(help="Redlich-Kister database for pycalphad to write.")] = None,
+) -> None:
+    """Print the tie lines of the temperature-composition diagram, and write it in other forms."""
+    check_target(json_path, csv_path, free_energy_csv, report, plot, tdb)
+    if plot is not None and plot.suffix not in (".png", ".svg", ".pdf"):
+        raise AlloygenError(f"cannot draw to {str(plot)!r}: expected a name that ends in .png, .svg or .pdf")
+    fitted = load(model, device=device)
+    grid = None if temperatures is None else np.linspace(*temperatures[:2], temperatures[2])
+    if check:
+        with fraction_bar("independent run") as progress:
+            fitted.independent_check(progress)
+    with fraction_bar("free energies") as progress:
+        diagram = fitted.phase_diagram(
+            temperatures=grid, component=component, n_samples=samples, check=check, allow_unreliable=allow_unreliable,
+            seed=seed, progress=progress,
+        )  # fmt: skip
+    frame = diagram.to_dataframe()
+    if json_path is not None:
+        diagram.save(json_path)
+    if csv_path is not None:
+        write_text(csv_path, frame.to_csv(index=False))
+    if free_energy_csv is not None:
+        diagram.free_energy.to_csv(free_energy_csv)
+    if plot is not None:
+        from alloygen.plotting import plot_phase_diagram
+
+        plot_phase_diagram(diagram).savefig(plot, dpi=150)
+    if tdb is not None:
+        write_text(tdb, diagram.to_tdb().text)
+    if report is not None:
+        from alloygen.report import write_report
+
+        write_report(report, fitted, diagram)
+    _print_diagram(diagram, frame)
+
+
+def _print_diagram(diagram, frame) -> None:  # type: ignore[no-untyped-def]
+    terminal, units = console(), diagram.unit_system
+    if not len(frame):
+        terminal.print("no two phases coexist at these temperatures", highlight=False)
+    else:
+        rows = [
+            {
+                "temperature": line.temperature,
+                "phases": " | ".join(line.phases),
+                f"x {diagram.component}": f"{line.fractions[0]:.4f} | {line.fractions[1]:.4f}",
+                "95 %": " | ".join(f"+-{(high - low) / 2:.4f}" for low, high in line.intervals),
+                "barrier": line.barrier,
+            }
+            for line in diagram.tie_lines
+        ]
+        print_rows("tie lines (barrier in k_B T)", rows, units)
+    for point in diagram.invariant_points:
+        low, high = point.interval
+        terminal.print(
+            f"{point.kind} between {low:g} and {high:g} {units.temperature}: {', '.join(point.phases)}", highlight=False
+        )
+    terminal.print(diagram.note, highlight=False)

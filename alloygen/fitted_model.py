@@ -1,0 +1,533 @@
+"""A fitted model: what a user asks for free energies, samples, marginals and phase diagrams."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from alloygen.errors import AlloygenError, CheckpointError, OccupationError
+from alloygen.estimate import Estimate
+from alloygen.files import read_file, write_file
+from alloygen.hamiltonian.conditions import Conditions, ConditionWindow
+from alloygen.hamiltonian.serialization import hamiltonian_from_record, hamiltonian_to_record
+from alloygen.models import AnyOrderModel, ModelConfig
+from alloygen.problem import Problem
+from alloygen.sampling.any_order import Draws, draw
+from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
+from alloygen.thermo.annealing import annealed_free_energy
+from alloygen.thermo.bennett import acceptance_ratio
+from alloygen.thermo.certificate import IndependentCheck, certify, independent_check
+from alloygen.thermo.coexistence import phase_diagram
+from alloygen.thermo.estimators import importance_sampling
+from alloygen.thermo.free_energy import CanonicalFreeEnergy, SemigrandFreeEnergy
+from alloygen.thermo.from_model import ModelSource, refuse_unreliable
+from alloygen.thermo.neural_averages import neural_averages
+from alloygen.thermo.order import OrderObserver
+from alloygen.thermo.phase_diagram import TemperatureCompositionDiagram
+from alloygen.training.reference_data import ReferenceData
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+#: Temperatures of a diagram, unless they are given.
+N_GRID = 19
+#: Added to the seed of the training for the independent run.
+CHECK_SEED = 1_000_003
+#: Estimators of a single free energy.
+ESTIMATORS: dict[str, Callable[..., Estimate]] = {
+    "importance sampling": lambda *args, **options: importance_sampling(*args, **options)[0],
+    "acceptance ratio": acceptance_ratio,
+    "annealed importance sampling": annealed_free_energy,
+}
+#: Partial configurations that share a pass of the network.
+MARGINAL_ROWS = 512
+
+
+@dataclass(eq=False)
+class FittedModel:
+    """A trained model of one supercell over a window of conditions.
+
+    Attributes
+    ----------
+    problem
+        Lattice and energy.
+    model
+        The network, in evaluation mode.
+    site_order
+        Kind of site order that draws use.
+    reference
+        Held-out reference samples, for the reverse bound.
+    information
+        How the model came about: window, budget, steps, seconds, seed, probe ESS, history.
+    """
+
+    problem: Problem
+    model: AnyOrderModel
+    site_order: SiteOrderKind
+    reference: ReferenceData
+    information: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._orders = SiteOrders(self.problem.lattice)
+        self._check: IndependentCheck | None = None
+
+    @property
+    def _source(self) -> ModelSource:
+        return ModelSource(self.model, self._orders, self.site_order, self.reference)
+
+    @cached_property
+    def _order(self) -> OrderObserver:
+        return OrderObserver.of(self.problem.hamiltonian)
+
+    @property
+    def window(self) -> ConditionWindow:
+        """Temperatures and chemical potentials that the model was trained on."""
+        return self.model.window
+
+    def _conditions(self, temperature: float, chemical_potentials: Mapping[str, float] | None) -> Conditions:
+        conditions = Conditions.single(self.problem.hamiltonian, temperature, chemical_potentials)
+        self.window.check(self.problem.hamiltonian, conditions)
+        return conditions
+
+    def free_energy(
+        self,
+        *,
+        temperature: float,
+        chemical_potentials: Mapping[str, float] | None = None,
+        n_samples: int = 20_000,
+        estimator: str = "importance sampling",
+        seed: int = 0,
+    ) -> Estimate:
+        """Estimate the grand potential Phi = -k_B T ln Xi from the model's draws.
+
+        Parameters
+        ----------
+        temperature
+            In kelvin (J/k_B for spin models), inside the window.
+        chemical_potentials
+            In eV (J) per species; species left out are at 0. Only differences between species that share sites
+            matter, up to the constant -mu N that is included.
+        n_samples
+            Draws.
+        estimator
+            "importance sampling"; "acceptance ratio" (Bennett's, of draws and held-out reference samples); or "annealed
+            importance sampling" (from where the model is better, for low effective sample sizes).
+        seed
+            Seed of draws and bootstrap.
+
+        Returns
+        -------
+        Estimate
+            Value, error and bounds per supercell, with a verdict. :meth:`certify` holds it against an independent run too.
+
+        Raises
+        ------
+        TemperatureError, ChemicalPotentialError, WindowError
+            If the condition is unusable or outside the window.
+        """
+        conditions = self._conditions(temperature, chemical_potentials)
+        if estimator not in ESTIMATORS:
+            raise AlloygenError(f"estimator = {estimator!r}: expected one of {', '.join(map(repr, ESTIMATORS))}")
+        return ESTIMATORS[estimator](
+            self.model, conditions, n_samples, orders=self._orders, kind=self.site_order, reference=self.reference,
+            seed=seed,
+        )  # fmt: skip
+
+    # ------------------------------------------------------------------ certified thermodynamics
+
+    def certify(
+        self,
+        *,
+        temperature: float,
+        chemical_potentials: Mapping[str, float] | None = None,
+        n_samples: int = 20_000,
+        allow_unreliable: bool = False,
+        seed: int = 0,
+    ) -> Estimate:
+        """Estimate the grand potential, and hold it against an independent Monte Carlo run (:meth:`independent_check`).
+
+        Parameters
+        ----------
+        temperature, chemical_potentials, n_samples, seed
+            As in :meth:`free_energy`.
+        allow_unreliable
+            Whether to return a value that failed a check, marked, instead of raising.
+
+        Returns
+        -------
+        Estimate
+            Value, error and bounds per supercell, effective sample size, Pareto k-hat, and the verdict with its reason.
+
+        Raises
+        ------
+        UnreliableError
+            If a check failed; the marked estimate is its attribute ``estimate``.
+        TemperatureError, ChemicalPotentialError, WindowError
+            If the condition is unusable or outside the window.
+        """
+        conditions = self._conditions(temperature, chemical_potentials)
+        return certify(
+            self.model, conditions, self.independent_check(), n_samples=n_samples, orders=self._orders,
+            kind=self.site_order, seed=seed, allow_unreliable=allow_unreliable,
+        )  # fmt: skip
+
+    def independent_check(self, progress: Callable[[float], None] | None = None) -> IndependentCheck:
+        """Return the Monte Carlo run over the window that results are held against; made at the first call, then kept.
+
+        It starts from disorder and from ground states, with a seed of its own: a phase that training missed is in it.
+        """
+        if self._check is None:
+            seed = int(self.information.get("seed", 0)) + CHECK_SEED
+            self._check = independent_check(self.problem.hamiltonian, self.window, seed=seed, progress=progress)
+        return self._check
+
+    def averages(
+        self,
+        *,
+        temperature: float,
+        chemical_potentials: Mapping[str, float] | None = None,
+        n_samples: int = 20_000,
+        seed: int = 0,
+    ) -> dict[str, Estimate]:
+        """Return mean energy, heat capacity and numbers of atoms by Metropolis-Hastings with the model's proposals.
+
+        Whole configurations and blocks that the model proposes are accepted so that the averages are exact, however good the
+        model is; a better one has smaller errors.
+
+        Raises
+        ------
+        TemperatureError, ChemicalPotentialError, WindowError
+            If the condition is unusable or outside the window.
+        """
+        conditions = self._conditions(temperature, chemical_potentials)
+        return neural_averages(self.model, conditions, n_samples, orders=self._orders, kind=self.site_order, seed=seed)
+
+    def semigrand_free_energy(
+        self,
+        *,
+        temperatures: Sequence[float] | np.ndarray,
+        chemical_potentials: Sequence[Mapping[str, float]] = ({},),
+        n_samples: int = 1000,
+        check: bool = True,
+        allow_unreliable: bool = False,
+        seed: int = 0,
+        progress: Callable[[float], None] | None = None,
+    ) -> SemigrandFreeEnergy:
+        """Return grand potentials, averages and order on a grid of conditions; the model itself interpolates between any two.
+
+        Parameters
+        ----------
+        temperatures
+            One or more, in kelvin (J/k_B for spin models), inside the window.
+        chemical_potentials
+            One mapping from species to chemical potential for each point of the grid, in eV.
+        n_samples
+            Draws at every condition; all conditions share them by reweighting.
+        check
+            Whether bounds use the samples of :meth:`independent_check` instead of those held out of training.
+        allow_unreliable
+            Whether to return values that failed a check, marked, instead of raising.
+        seed
+            Seed of draws and bootstrap.
+        progress
+            Called with the finished fraction.
+
+        Raises
+        ------
+        UnreliableError
+            If a value failed a check; the whole result is its attribute ``result``.
+        WindowError, TemperatureError, ChemicalPotentialError
+            If the grid is empty, unusable or outside the window.
+        """
+        run = self.independent_check() if check else None
+        found = self._source.semigrand(
+            temperatures, chemical_potentials, n_samples=n_samples, order=self._order, check=run, seed=seed,
+            progress=progress,
+        )  # fmt: skip
+        if not allow_unreliable:
+            refuse_unreliable(found)
+        return found
+
+    def canonical_free_energy(
+        self,
+        *,
+        temperatures: Sequence[float] | np.ndarray | None = None,
+        n_samples: int = 20_000,
+        check: bool = True,
+        allow_unreliable: bool = False,
+        seed: int = 0,
+        progress: Callable[[float], None] | None = None,
+    ) -> CanonicalFreeEnergy:
+        """Return the free energy of every composition of the supercell, with averages and order.
+
+        Parameters
+        ----------
+        temperatures
+            Inside the window; 19 over all of it unless given.
+        n_samples
+            Draws, spread over the window.
+        check
+            Whether to hold the result against :meth:`independent_check`.
+        allow_unreliable, seed, progress
+            As in :meth:`semigrand_free_energy`.
+
+        Raises
+        ------
+        UnreliableError
+            If a value failed a check; the whole result is its attribute ``result``.
+        WindowError, TemperatureError, ChemicalPotentialError
+            If a temperature is unusable or outside the window, or the model varies no chemical potential.
+        """
+        grid = np.linspace(*self.window.temperatures, N_GRID) if temperatures is None else temperatures
+        found = self._source.canonical(
+            grid, n_samples=n_samples, order=self._order, check=self.independent_check() if check else None, seed=seed,
+            progress=progress,
+        )  # fmt: skip
+        if not allow_unreliable:
+            refuse_unreliable(found)
+        return found
+
+    def phase_diagram(
+        self,
+        *,
+        temperatures: Sequence[float] | np.ndarray | None = None,
+        component: str | None = None,
+        n_samples: int = 20_000,
+        check: bool = True,
+        allow_unreliable: bool = False,
+        seed: int = 0,
+        progress: Callable[[float], None] | None = None,
+    ) -> TemperatureCompositionDiagram:
+        """Return the temperature-composition diagram of two components: :meth:`canonical_free_energy`, and its common tangents.
+
+        Parameters
+        ----------
+        component
+            Species whose fraction is the composition axis; the last one that varies unless it is given.
+        temperatures, n_samples, check, allow_unreliable, seed, progress
+            As in :meth:`canonical_free_energy`.
+
+        Raises
+        ------
+        UnreliableError
+            If a free energy failed a check; the whole result is its attribute ``result``.
+        SpeciesError
+            If the component is unknown, or more than two species vary (see
+            :func:`alloygen.thermo.isothermal_section.isothermal_section`).
+        WindowError, TemperatureError, ChemicalPotentialError
+            As in :meth:`canonical_free_energy`.
+        """
+        found = self.canonical_free_energy(
+            temperatures=temperatures, n_samples=n_samples, check=check, allow_unreliable=allow_unreliable, seed=seed,
+            progress=progress,
+        )  # fmt: skip
+        return phase_diagram(found, component, allow_unreliable=allow_unreliable)
+
+    # ------------------------------------------------------------------ draws
+
+    def sample(
+        self,
+        n: int,
+        *,
+        temperature: float,
+        chemical_potentials: Mapping[str, float] | None = None,
+        seed: int = 0,
+    ) -> list[Atoms]:
+        """Draw n independent structures from the model.
+
+        Each carries ``info["energy"]`` (energy units per supercell) and ``info["log_weight"]``: averages over the
+        target are averages weighted by exp(log_weight).
+
+        Raises
+        ------
+        TemperatureError, ChemicalPotentialError, WindowError
+            If the condition is unusable or outside the window.
+        """
+        draws = self.draw(n, temperature=temperature, chemical_potentials=chemical_potentials, seed=seed)
+        structures = self.problem.atoms(draws.occupation.cpu())
+        assert isinstance(structures, list)
+        for atoms, energy, log_weight in zip(
+            structures, draws.energy.tolist(), draws.log_weights.tolist(), strict=True
+        ):
+            atoms.info.update(energy=energy, log_weight=log_weight)
+        return structures
+
+    def draw(
+        self,
+        n: int,
+        *,
+        temperature: float,
+        chemical_potentials: Mapping[str, float] | None = None,
+        seed: int = 0,
+    ) -> Draws:
+        """Draw n independent configurations as arrays, with log q, energies and log weights.
+
+        Raises
+        ------
+        AlloygenError
+            If n is not positive.
+        TemperatureError, ChemicalPotentialError, WindowError
+            If the condition is unusable or outside the window.
+        """
+        if n < 1:
+            raise AlloygenError(f"n = {n} draws: expected at least 1", n=n)
+        conditions = self._conditions(temperature, chemical_potentials)
+        return draw(self.model, conditions, n, orders=self._orders, kind=self.site_order, seed=seed)
+
+    @torch.no_grad()
+    def marginal(
+        self,
+        occupation: Any,
+        *,
+        temperature: float,
+        chemical_potentials: Mapping[str, float] | None = None,
+        exact: bool = False,
+        seed: int = 0,
+    ) -> np.ndarray | float:
+        r"""Return the probability of partial configurations.
+
+        By default the marginal head answers in one pass, p(s_S) = exp[a(s_S) - a(empty)]: fast and slightly biased.
+        With ``exact`` the chain rule gives the model's own probability prod_k q(s_k | s_<k) along one site order
+        (drawn from ``seed``) that decides the known sites first, in one pass as well.
+
+        Parameters
+        ----------
+        occupation
+            Codes, shape (n_sites,) or (n, n_sites); -1 marks an undecided site. Rows may differ in which sites are
+            known.
+        temperature, chemical_potentials
+            The condition.
+        exact
+            Whether to use the chain rule.
+        seed
+            Seed of the site order.
+
+        Raises
+        ------
+        OccupationError
+            If codes are out of range.
+        TemperatureError, ChemicalPotentialError, WindowError
+            If the condition is unusable or outside the window.
+        """
+        conditions = self._conditions(temperature, chemical_potentials)
+        partial = torch.as_tensor(occupation)
+        if partial.is_floating_point():
+            raise OccupationError(
+                f"occupation has type {partial.dtype}: expected integer codes, -1 for undecided sites"
+            )
+        single = partial.ndim == 1
+        partial = partial[None] if single else partial
+        known = partial >= 0
+        # Undecided sites need some code for the pass, which is causal: it cannot reach the prefix.
+        filled = self.problem.hamiltonian.check_occupation(torch.where(partial == -1, 0, partial))
+        if not len(partial):
+            return np.zeros(0)
+        order = self._orders.draw(self.site_order, 1, np.random.default_rng(seed))[0]
+        # Every row has an order of its own, in which its known sites come first.
+        site_orders = torch.stack([order[torch.argsort(~row[order], stable=True)] for row in known])
+        n_known = known[:, order].sum(dim=1)
+        parts = []
+        for low in range(0, len(partial), MARGINAL_ROWS):
+            rows = slice(low, low + MARGINAL_ROWS)
+            repeated = conditions[torch.zeros(len(filled[rows]), dtype=torch.int64)]
+            chain = self.model(filled[rows], site_orders[rows], repeated)
+            if exact:
+                decided = torch.arange(len(order)) < n_known[rows, None]
+                parts.append(torch.where(decided, chain.step_log_q.cpu(), 0.0).sum(dim=1))
+            else:
+                marginals = chain.log_marginals.cpu()
+                parts.append(marginals.gather(1, n_known[rows, None])[:, 0] - marginals[:, 0])
+        result = torch.cat(parts)
+        probabilities: np.ndarray = result.exp().numpy()
+        return float(probabilities[0]) if single else probabilities
+
+    @torch.no_grad()
+    def log_partition_function(
+        self, *, temperature: float, chemical_potentials: Mapping[str, float] | None = None
+    ) -> float:
+        """Look ln Xi up in the marginal head, a(empty): one pass, no error bar, slightly biased.
+
+        Use :meth:`free_energy` for a value to rely on.
+        """
+        conditions = self._conditions(temperature, chemical_potentials)
+        order = self._orders.draw(self.site_order, 1, np.random.default_rng(0))
+        zeros = torch.zeros(1, self.problem.n_sites, dtype=torch.int64)
+        return float(self.model(zeros, order, conditions).log_marginals[0, 0])
+
+    # ------------------------------------------------------------------ files
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to one file (safetensors with a JSON header), whole or not at all."""
+        arrays, problem = hamiltonian_to_record(self.problem.hamiltonian)
+        tensors = {f"problem.{name}": array for name, array in arrays.items()}
+        for name, tensor in self.model.state_dict().items():
+            tensors[f"model.{name}"] = tensor.detach().cpu().numpy()
+        for name in ("temperature", "chemical_potentials", "occupation", "energy", "counts"):
+            tensors[f"reference.{name}"] = getattr(self.reference, name)
+        metadata = {
+            "problem": {**problem, "exchanges_atoms": self.problem.exchanges_atoms},
+            "config": self.model.config.to_dict(),
+            "window": {
+                "temperatures": list(self.window.temperatures),
+                "chemical_potentials": {k: list(v) for k, v in self.window.chemical_potentials.items()},
+            },
+            "site_order": self.site_order,
+            "information": self.information,
+        }
+        write_file(path, "fitted model", tensors, metadata)
+
+
+def load(path: str | os.PathLike[str], *, device: str = "auto") -> FittedModel:
+    """Read a fitted model that :meth:`FittedModel.save` wrote.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, truncated, corrupted, foreign or of another version.
+    """
+    tensors, metadata = read_file(path, "fitted model")
+    groups: dict[str, dict[str, Any]] = {"problem": {}, "model": {}, "reference": {}}
+    for name, tensor in tensors.items():
+        group, _, key = name.partition(".")
+        groups.setdefault(group, {})[key] = tensor
+    try:
+        problem = Problem(
+            hamiltonian_from_record(groups["problem"], metadata["problem"]), metadata["problem"]["exchanges_atoms"]
+        )
+        window = ConditionWindow.checked(
+            problem.hamiltonian, metadata["window"]["temperatures"], metadata["window"]["chemical_potentials"]
+        )
+        model = AnyOrderModel(problem.hamiltonian, window, ModelConfig(**metadata["config"]))
+        model.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in groups["model"].items()})
+        reference = ReferenceData(**groups["reference"])
+        information, site_order = metadata["information"], metadata["site_order"]
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{os.fspath(path)!r} lacks a part of a fitted model ({error}): save the model again"
+        ) from error
+    model.to(resolve_device(device)).eval().requires_grad_(False)
+    return FittedModel(problem, model, site_order, reference, information)
+
+
+def resolve_device(device: str) -> torch.device:
+    """Return the torch device of a name; "auto" is a GPU where there is one.
+
+    Raises
+    ------
+    AlloygenError
+        If the device is unknown or not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise AlloygenError(f"device {device!r} is not available ({error}): use device='cpu' or 'auto'") from error
+    return found

@@ -1,0 +1,89 @@
+"""From names and files to cluster expansions, supercells and problems."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from pathlib import Path
+from typing import Any
+
+from alloygen import datasets
+from alloygen.errors import CheckpointError, SupercellError
+from alloygen.fitted_model import FittedModel, load
+from alloygen.problem import Problem
+
+#: Cluster expansions that can be called by name.
+SHIPPED = {"cuau": datasets.cuau}
+
+
+def parse_repeats(text: str) -> tuple[int, ...] | None:
+    """Read repetitions such as "2x2x4"; None if the text is something else."""
+    return tuple(int(side) for side in text.split("x")) if re.fullmatch(r"\d+(x\d+)*", text) else None
+
+
+def is_cluster_expansion(path: Path) -> bool:
+    """Whether a file is, by name or content, a cluster expansion of icet."""
+    return path.suffix == ".ce" or (path.is_file() and tarfile.is_tarfile(path))
+
+
+def read_expansion(name: str) -> Any:
+    """Read a cluster expansion: one that is shipped, by name, or a file of icet."""
+    from alloygen.adapters.icet import read_cluster_expansion
+
+    return SHIPPED[name]() if name in SHIPPED else read_cluster_expansion(name)
+
+
+def load_file(path: Path) -> Problem | FittedModel:
+    """Read a problem or a fitted model."""
+    try:
+        return Problem.load(path)
+    except CheckpointError as error:
+        if getattr(error, "kind", None) != "fitted model":
+            raise
+    return load(path, device="cpu")
+
+
+def read_problem(name: str, supercell: Any = None) -> Problem:
+    """Compile a cluster expansion on a supercell, or read a saved problem.
+
+    Parameters
+    ----------
+    name
+        A cluster expansion that is shipped, such as "cuau", an icet file, a saved problem, or a fitted model.
+    supercell
+        Text for :func:`read_supercell`, or anything that :meth:`Problem.from_cluster_expansion` takes; for cluster
+        expansions only.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such file, or it is something else.
+    SupercellError, SpeciesError
+        If the supercell is missing, given twice, or does not fit.
+    """
+    path = Path(name)
+    if name in SHIPPED or is_cluster_expansion(path):
+        if supercell is None:
+            raise SupercellError(f"{name!r} needs a supercell: add for example 2x2x4, or a structure file")
+        resolved = read_supercell(supercell) if isinstance(supercell, str) else supercell
+        return Problem.from_cluster_expansion(read_expansion(name), resolved)
+    if not path.is_file():
+        raise CheckpointError(
+            f"{name!r} is not a file: expected an icet .ce file, a saved problem, or one of {', '.join(SHIPPED)}"
+        )
+    if supercell is not None:
+        raise SupercellError(f"the problem {name!r} has its supercell already: leave {supercell!r} out")
+    content = load_file(path)
+    return content.problem if isinstance(content, FittedModel) else content
+
+
+def read_supercell(text: str) -> Any:
+    """Read repetitions such as "2x2x4", or a structure file."""
+    from alloygen.adapters.ase import read_structure
+
+    repeats = parse_repeats(text)
+    if repeats is None and not Path(text).is_file():
+        raise SupercellError(
+            f"supercell {text!r}: expected repetitions such as 2x2x4, or a structure file that ASE reads"
+        )
+    return repeats or read_structure(text)

@@ -1,0 +1,287 @@
+r"""Free energies where a model's own weights are too uneven: its draws at an easier condition, annealed to the asked one.
+
+Annealed importance sampling (Neal, doi:10.1023/A:1008923215028) with resampling: see :mod:`alloygen.thermo.population`. The
+estimate of every island is unbiased for Xi, so
+
+- Xi is their mean, with the error of a jackknife over islands;
+- Phi <= -k_B T E[ln Xi_island], as the logarithm is concave.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+
+from alloygen.errors import AlloygenError, WindowError
+from alloygen.estimate import Estimate
+from alloygen.hamiltonian.conditions import Conditions
+from alloygen.models import AnyOrderModel
+from alloygen.sampling.any_order import draw
+from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
+from alloygen.sampling.weights import ROUNDING, log_mean, pareto_k, self_normalised_mean, unseen_weight
+from alloygen.thermo.annealing_path import AnnealingPath, pilot_path, start_candidates
+from alloygen.thermo.estimators import (
+    MAX_DISCREPANCY,
+    MAX_UNSEEN_WEIGHT,
+    MIN_EFFECTIVE_SAMPLES,
+    ReverseBound,
+    reverse_bound,
+)
+from alloygen.thermo.population import Population
+from alloygen.training.reference_data import ReferenceData
+
+Array = np.ndarray
+
+#: Fewest islands, and fewest draws in each.
+MIN_ISLANDS, MIN_ISLAND_SIZE = 4, 8
+#: Largest standard deviation of ln Xi between islands: beyond it few of them carry the mean.
+MAX_ISLAND_SPREAD = 1.0
+
+
+@dataclass(frozen=True)
+class _Checks:
+    """What an estimate is compared with: reference samples at start and target, and the model's own draws at the target."""
+
+    at_start: ReverseBound | None
+    at_target: ReverseBound | None
+    log_mean_weight: tuple[float, float] | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """ln Xi of the islands, log weights of the draws they started from, and what they are worth."""
+
+    log_xi: Array
+    first_log_weights: Array
+    effective_sample_size: float
+    n_energy_evaluations: int
+
+
+def annealed_free_energy(
+    model: AnyOrderModel,
+    conditions: Conditions,
+    n_samples: int,
+    *,
+    orders: SiteOrders,
+    kind: SiteOrderKind,
+    seed: int,
+    sweeps_per_step: int = 2,
+    n_islands: int = 16,
+    start: Conditions | None = None,
+    reference: ReferenceData | None = None,
+) -> Estimate:
+    """Estimate the grand potential at one condition from draws at another, annealed.
+
+    Parameters
+    ----------
+    model
+        The model.
+    conditions
+        A single condition; it may lie outside the model's window.
+    n_samples
+        Draws, over all islands (rounded down to equal islands).
+    orders, kind
+        Where site orders come from.
+    seed
+        Seed of the run.
+    sweeps_per_step
+        Metropolis sweeps (trials per active site) of every member before each step.
+    n_islands
+        Independent populations.
+    start
+        A single condition inside the window to draw at; the asked one gives a path of length zero, which is importance
+        sampling. By default the one that pilot populations expect to give the smallest error, among the asked condition and
+        hotter ones. Nothing but a lower bound comes from a start whose phase turns into another along the path, in a
+        transition that sweeps do not follow.
+    reference
+        Reference samples: they give a lower bound, where the condition is in the window, and show configurations that the model
+        misses at the start. Without them the lower bound is -inf.
+
+    Returns
+    -------
+    Estimate
+        The grand potential per supercell. Its effective sample size counts the draws that the final weights descend from.
+
+    Raises
+    ------
+    AlloygenError
+        If there are fewer than 4 islands, fewer than 8 draws in each, or no sweep.
+    WindowError
+        If the start lies outside the window.
+    """
+    if n_islands < MIN_ISLANDS or n_samples < MIN_ISLAND_SIZE * n_islands or sweeps_per_step < 1:
+        raise AlloygenError(
+            f"n_samples = {n_samples} in n_islands = {n_islands} with sweeps_per_step = {sweeps_per_step}: expected "
+            f"{MIN_ISLANDS} islands or more, at least {MIN_ISLAND_SIZE} draws in each, and 1 sweep or more; for example "
+            "n_samples=20000, n_islands=16, sweeps_per_step=2"
+        )
+    begin = time.perf_counter()
+    children = np.random.SeedSequence([seed, 7]).spawn(3)
+    pilot_seed, run_seed = (int(child.generate_state(1)[0]) for child in children[:2])
+    if start is not None:
+        model.window.check(model.hamiltonian, start)
+    starts = start_candidates(model, conditions) if start is None else [start]
+    paths = [
+        pilot_path(
+            model, candidate, conditions, orders=orders, kind=kind, seed=pilot_seed, sweeps_per_step=sweeps_per_step
+        )
+        for candidate in starts
+    ]
+    best = int(np.argmin([path.variance for path in paths]))
+    run = _anneal(
+        model, starts[best], paths[best], n_samples // n_islands, n_islands, orders, kind, sweeps_per_step, run_seed
+    )
+    checks, n_checked = _compare(
+        model, starts[best], conditions, orders, kind, reference, pilot_seed, np.random.default_rng(children[2])
+    )
+    cost = run.n_energy_evaluations + n_checked + sum(path.n_energy_evaluations for path in paths)
+    return _estimate(model, conditions, run, len(paths[best].beta) - 1, checks, cost, begin)
+
+
+def _compare(
+    model: AnyOrderModel,
+    start: Conditions,
+    conditions: Conditions,
+    orders: SiteOrders,
+    kind: SiteOrderKind,
+    reference: ReferenceData | None,
+    seed: int,
+    generator: np.random.Generator,
+) -> tuple[_Checks, int]:
+    """Return what to compare with, as far as the model's window reaches, and the number of energies it took."""
+    at_start = at_target = own = None
+    if reference is not None:
+        at_start = reverse_bound(model, reference, start, orders, kind, generator)
+    with suppress(WindowError):
+        model.window.check(model.hamiltonian, conditions)
+        own = pilot_path(model, conditions, conditions, orders=orders, kind=kind, seed=seed, sweeps_per_step=1)
+        if reference is not None:
+            at_target = reverse_bound(model, reference, conditions, orders, kind, generator)
+    cost = 0 if own is None else own.n_energy_evaluations
+    return _Checks(at_start, at_target, None if own is None else own.log_mean_weight), cost
+
+
+def _anneal(
+    model: AnyOrderModel,
+    start: Conditions,
+    path: AnnealingPath,
+    size: int,
+    n_islands: int,
+    orders: SiteOrders,
+    kind: SiteOrderKind,
+    sweeps_per_step: int,
+    seed: int,
+) -> _Run:
+    """Draw the islands' members at the start, each island with site orders of its own, and take them along the path."""
+    parts = [draw(model, start, size, orders=orders, kind=kind, seed=seed + island) for island in range(n_islands)]
+    log_weights = np.stack([part.log_weights.cpu().numpy() for part in parts])
+    occupation = np.concatenate([part.occupation.cpu().numpy() for part in parts])
+    population = Population(
+        model.hamiltonian, path.beta[0], path.chemical_potentials[0], occupation, log_weights, seed
+    )  # fmt: skip
+    for beta, mu in zip(path.beta[1:], path.chemical_potentials[1:], strict=True):
+        population.resample()
+        population.sweep(sweeps_per_step)
+        population.reweight(beta, mu)
+    n = size * n_islands
+    return _Run(
+        population.log_partition_functions, log_weights.ravel(), population.family_sample_size(),
+        n * (1 + population.sampler.trials),
+    )  # fmt: skip
+
+
+def jackknife_error(log_xi: Array) -> float:
+    """Return the jackknife standard error of ln mean Xi over independent, unbiased estimates of Xi.
+
+    Examples
+    --------
+    >>> round(jackknife_error(np.log([1.0, 1.0, 1.0, 1.0])), 12)
+    0.0
+    """
+    n = len(log_xi)
+    left_out = np.array([log_mean(np.delete(log_xi, k)) for k in range(n)])
+    return float(np.sqrt((n - 1) * left_out.var()))
+
+
+def _estimate(
+    model: AnyOrderModel,
+    conditions: Conditions,
+    run: _Run,
+    n_steps: int,
+    checks: _Checks,
+    n_energy_evaluations: int,
+    begin: float,
+) -> Estimate:
+    value, n = log_mean(run.log_xi), len(run.first_log_weights)
+    shape = pareto_k(run.first_log_weights)
+    unseen = unseen_weight(run.first_log_weights, shape)
+    error = math.hypot(jackknife_error(run.log_xi), ROUNDING * model.n_active, min(unseen, 1.0))
+    spread = float(run.log_xi.std(ddof=1))
+    problems = _problems(run, value, error, spread, unseen, checks)
+    target = checks.at_target
+    units, lattice = model.hamiltonian.units, model.hamiltonian.lattice
+    scale = 1.0 / float(conditions.beta[0])
+    return Estimate(
+        value=-scale * value,
+        error=scale * error,
+        lower_bound=-math.inf if target is None else -scale * (target.mean + 2 * target.error),
+        upper_bound=-scale * (float(run.log_xi.mean()) - 2 * spread / math.sqrt(len(run.log_xi))),
+        temperature=scale / units.boltzmann_constant,
+        chemical_potentials=dict(zip(lattice.species, conditions.chemical_potentials[0].tolist(), strict=True)),
+        n_sites=lattice.n_sites,
+        n_samples=n,
+        effective_sample_size=run.effective_sample_size,
+        pareto_k=shape,
+        reliable=not problems,
+        reason="; ".join(problems) or f"{len(run.log_xi)} islands agree after {n_steps} steps from the model's draws",
+        estimator="annealed importance sampling",
+        units=units.name,
+        n_energy_evaluations=n_energy_evaluations,
+        wall_time=time.perf_counter() - begin,
+    )
+
+
+def _problems(run: _Run, value: float, error: float, spread: float, unseen: float, checks: _Checks) -> list[str]:
+    """Reasons not to trust an estimate; none if all checks pass."""
+    found = []
+    if run.effective_sample_size < MIN_EFFECTIVE_SAMPLES:
+        found.append(
+            f"the weights descend from only {run.effective_sample_size:.0f} effective draws of "
+            f"{len(run.first_log_weights)} (expected {MIN_EFFECTIVE_SAMPLES}): draw more, or make more sweeps per step"
+        )
+    if unseen > MAX_UNSEEN_WEIGHT:
+        found.append(
+            f"the weights at the start are heavy-tailed: {min(unseen, 1):.0%} of the partition function may lie beyond the "
+            "largest draw; draw more, or start elsewhere"
+        )
+    if spread > MAX_ISLAND_SPREAD:
+        found.append(
+            f"ln Xi varies by {spread:.1f} between islands (expected at most {MAX_ISLAND_SPREAD:g}): draw more, or make more "
+            "sweeps per step"
+        )
+    sigmas, nats = MAX_DISCREPANCY
+    if checks.at_start is not None:
+        predicted, predicted_error = self_normalised_mean(run.first_log_weights, run.first_log_weights)
+        excess = checks.at_start.mean - predicted
+        if excess > max(nats, sigmas * math.hypot(checks.at_start.error, predicted_error)):
+            found.append(
+                f"reference samples at the start have a mean log weight {excess:.2f} above what the draws predict: the model "
+                "misses configurations that matter there; train longer, or start elsewhere"
+            )
+    if checks.log_mean_weight is not None:
+        own, own_error = checks.log_mean_weight
+        if own - value > max(nats, sigmas * math.hypot(own_error, error)):
+            found.append(
+                f"the model's own draws at the condition give ln Xi {own - value:.2f} higher, and weights seldom give too "
+                "much: the path loses configurations that matter; start elsewhere, or make more sweeps per step"
+            )
+    target = checks.at_target
+    if target is not None and target.mean + sigmas * math.hypot(target.error, error) < value:
+        found.append(
+            "the reverse bound lies on the wrong side of the estimate: the reference samples do not represent this condition"
+        )
+    return found

@@ -1,0 +1,179 @@
+r"""Free energies with a certificate: a model's estimate, held against an independent Monte Carlo run.
+
+A model cannot know what it never draws, and reference samples that miss a phase cannot show it. So the check makes a run of its
+own, with another seed, from disorder and from the ground states of the window, up to infinite temperature, where free energies
+are known. A value is certified if
+
+- the weights of the draws are usable: enough effective draws, no heavy tail;
+- the run's configurations have the log weights that the draws predict for them (no phase is missing);
+- the value lies between the variational and the reverse bound;
+- it agrees with the run's own free energy (replica exchange and MBAR).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+
+from alloygen.errors import UnreliableError
+from alloygen.estimate import Estimate
+from alloygen.hamiltonian import ClusterHamiltonian
+from alloygen.hamiltonian.conditions import Conditions, ConditionWindow
+from alloygen.models import AnyOrderModel
+from alloygen.reference.condition_grid import ReferenceSamples
+from alloygen.reference.ladder_run import sample_ladder
+from alloygen.reference.multistate import MultistateFreeEnergies
+from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
+from alloygen.thermo.annealing import annealed_free_energy
+from alloygen.thermo.estimators import importance_sampling
+from alloygen.training.reference_data import ReferenceData
+
+#: Grid points of a window along one varied species, and along several.
+N_CHEMICAL_POTENTIALS = {1: 9}
+N_CHEMICAL_POTENTIALS_OF_SEVERAL = 3
+#: Samples of every condition, all runs together, and those of them that bounds use.
+N_SAMPLES, N_KEPT = 1500, 128
+#: Values that differ by more standard errors, and by more of ln Xi, disagree.
+MAX_DISCREPANCY = (4.5, 0.02)
+
+
+@dataclass(frozen=True, eq=False)
+class IndependentCheck:
+    """An independent Monte Carlo run over a window of conditions.
+
+    Attributes
+    ----------
+    hamiltonian
+        The energy.
+    data
+        Samples of every condition of the window, for the reverse bound.
+    samples
+        The whole run, without configurations.
+    """
+
+    hamiltonian: ClusterHamiltonian
+    data: ReferenceData
+    samples: ReferenceSamples
+
+    @cached_property
+    def free_energies(self) -> MultistateFreeEnergies:
+        """The run's own free energies."""
+        return MultistateFreeEnergies(self.hamiltonian, self.samples)
+
+
+def independent_check(
+    hamiltonian: ClusterHamiltonian,
+    window: ConditionWindow,
+    *,
+    n_samples: int = N_SAMPLES,
+    seed: int = 0,
+    progress: Callable[[float], None] | None = None,
+) -> IndependentCheck:
+    """Run replica exchange over a window, from disorder and from its ground states, up to infinite temperature.
+
+    Parameters
+    ----------
+    hamiltonian
+        The energy.
+    window
+        Temperatures and chemical potentials.
+    n_samples
+        Samples of every condition, all runs together.
+    seed
+        Seed of everything random; another one than the training's.
+    progress
+        Called with the finished fraction.
+    """
+    names = sorted(window.chemical_potentials)
+    size = N_CHEMICAL_POTENTIALS.get(len(names), N_CHEMICAL_POTENTIALS_OF_SEVERAL)
+    axes = [np.linspace(*window.chemical_potentials[name], size) for name in names]
+    targets = [{"chemical_potentials": dict(zip(names, map(float, p), strict=True))} for p in product(*axes)]
+    samples = sample_ladder(
+        hamiltonian, window.temperatures, targets, (size,) * len(names), n_samples=n_samples, sweeps_per_sample=4, n_runs=None,
+        seed=seed, keep_occupation=True, progress=progress,
+    )  # fmt: skip
+    data = ReferenceData.from_samples(samples, window).split(N_KEPT)[1]
+    return IndependentCheck(hamiltonian, data, replace(samples, occupation=samples.occupation[:, :0]))
+
+
+def certify(
+    model: AnyOrderModel,
+    conditions: Conditions,
+    check: IndependentCheck,
+    *,
+    n_samples: int,
+    orders: SiteOrders,
+    kind: SiteOrderKind,
+    seed: int,
+    allow_unreliable: bool = False,
+) -> Estimate:
+    """Estimate the grand potential at one condition, and hold it against an independent run.
+
+    Draws with too few effective ones are annealed towards the condition from where the model is better
+    (:mod:`alloygen.thermo.annealing`).
+
+    Parameters
+    ----------
+    model
+        The model.
+    conditions
+        A single condition.
+    check
+        From :func:`independent_check`.
+    n_samples
+        Number of draws.
+    orders, kind
+        Where site orders come from.
+    seed
+        Seed of draws and bootstrap.
+    allow_unreliable
+        Whether to return a value that did not pass, marked, instead of raising.
+
+    Raises
+    ------
+    UnreliableError
+        If a check failed and ``allow_unreliable`` is False; the estimate is its attribute.
+    """
+    estimate, _ = importance_sampling(
+        model, conditions, n_samples, orders=orders, kind=kind, reference=check.data, seed=seed
+    )
+    problems = [] if estimate.reliable else [estimate.reason]
+    poor = "effective draws" in estimate.reason or "heavy-tailed" in estimate.reason
+    if poor and "misses configurations" not in estimate.reason:
+        rescued = annealed_free_energy(model, conditions, n_samples, orders=orders, kind=kind, seed=seed)
+        lower, upper = estimate.lower_bound, min(estimate.upper_bound, rescued.upper_bound)
+        estimate = replace(rescued, lower_bound=lower, upper_bound=upper, pareto_k=estimate.pareto_k)
+        problems = [] if rescued.reliable else [rescued.reason]
+    found, note = _against_run(estimate, check)
+    problems += found
+    reason = "; ".join(problems) or f"weights, bounds and {note} agree"
+    estimate = replace(estimate, reliable=not problems, reason=reason)
+    if problems and not allow_unreliable:
+        raise UnreliableError(
+            f"the free energy at {estimate.temperature:g} failed its checks: {reason}. Pass allow_unreliable=True to get the value "
+            "marked as unreliable",
+            estimate=estimate,
+        )
+    return estimate
+
+
+def _against_run(estimate: Estimate, check: IndependentCheck) -> tuple[list[str], str]:
+    """Compare with the run's own free energy: problems, and what it was compared with."""
+    potentials = {s: mu for s, mu in estimate.chemical_potentials.items() if mu} or {}
+    run = check.free_energies.estimates(estimate.temperature, chemical_potentials=potentials)["grand_potential"]
+    if not run.reliable:
+        return [], f"reference samples (the run's free energy is not converged: {run.reason})"
+    kt = -run.value / run.log_partition_function
+    gap, error = abs(estimate.value - run.value), math.hypot(estimate.error, run.error)
+    sigmas, least = MAX_DISCREPANCY
+    if gap > max(least * kt, sigmas * error):
+        return [
+            f"replica exchange gives {run.value_per_site:.6g} +- {run.error_per_site:.1g} per site, {gap / error:.0f} standard "
+            f"errors from {estimate.value_per_site:.6g}: the model misses configurations, train longer"
+        ], ""
+    return [], f"an independent replica-exchange run ({gap / error:.1f} standard errors apart)"

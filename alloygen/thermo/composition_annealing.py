@@ -1,0 +1,196 @@
+r"""Free energies of all compositions by cooling populations of the model's samples at fixed composition.
+
+At the highest temperature the model's draws hold every composition, and give ln Z_N (:mod:`~alloygen.thermo.multistate_density`).
+From there populations of each composition are cooled in small steps of beta (sequential Monte Carlo, Del Moral, Doucet and Jasra,
+doi:10.1111/j.1467-9868.2006.00553.x; in physics population annealing, Hukushima and Iba, doi:10.1063/1.1632130):
+
+    ln Z_N(beta + d) = ln Z_N(beta) + ln < exp(-d E) >,
+
+then resampling within each of several independent islands, then compiled sweeps of exchanges. At low temperatures this reaches
+compositions between two phases, which no chemical potential makes likely. Island averages of Z are unbiased; errors come from a
+bootstrap over islands, on top of the replicates of the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logsumexp
+
+from alloygen.hamiltonian import ClusterHamiltonian
+from alloygen.reference.monte_carlo import MetropolisSampler
+from alloygen.sampling.weights import systematic_resample
+
+Array = np.ndarray
+
+#: Independent populations of every composition, and members of each.
+N_ISLANDS, ISLAND_SIZE = 16, 24
+#: Sweeps at every temperature of the path, and how often averages are taken at those that are asked for.
+SWEEPS, MEASUREMENTS = 12, 8
+#: Relative steps of temperature: so that beta E varies by less than one within a population.
+LARGEST_STEP, STEP_SCALE = 0.05, 0.35
+
+#: Numbers of configurations (n, n_sites): arrays (n, ...) by name.
+Observer = Callable[[Array], dict[str, Array]]
+
+
+@dataclass(frozen=True, eq=False)
+class CooledCompositions:
+    """Canonical averages of all compositions at all temperatures; rows as in :class:`~.multistate_density.CanonicalSums`.
+
+    Attributes
+    ----------
+    log_partition_function, energy, variance
+        Shape (n_replicates + 1, n_T, n_x), temperatures ascending.
+    observables
+        Averages, shape (n_replicates + 1, n_T, n_x, ...).
+    n_trials
+        Trials of all members.
+    """
+
+    log_partition_function: Array
+    energy: Array
+    variance: Array
+    observables: dict[str, Array]
+    n_trials: int
+
+
+def cool_compositions(
+    hamiltonian: ClusterHamiltonian,
+    starts: list[Array],
+    start_weights: list[Array],
+    log_z: Array,
+    temperatures: Array,
+    *,
+    observe: Observer,
+    seed: int,
+    progress: Callable[[float], None] | None = None,
+) -> CooledCompositions:
+    """Cool every composition from the highest temperature to the lowest.
+
+    Parameters
+    ----------
+    hamiltonian
+        The energy.
+    starts, start_weights
+        Per composition: configurations (n, n_sites) and their weights (n,) at the highest temperature.
+    log_z
+        ln Z_N there, shape (n_replicates + 1, n_x).
+    temperatures
+        Ascending, shape (n_T,).
+    observe
+        Numbers of which averages are wanted.
+    seed
+        Seed of everything random.
+    progress
+        Called with the finished fraction.
+    """
+    generator = np.random.default_rng([seed, 5])
+    n_x, size = len(starts), N_ISLANDS * ISLAND_SIZE
+    codes = np.concatenate(
+        [
+            start[systematic_resample(np.log(np.maximum(weight, 1e-300)), size, generator)][generator.permutation(size)]
+            for start, weight in zip(starts, start_weights, strict=True)
+        ]
+    )
+    k_b = hamiltonian.units.boltzmann_constant
+    path, wanted = _path(temperatures, hamiltonian.lattice.n_sites)
+    n_species = len(hamiltonian.lattice.species)
+    beta = 1.0 / (k_b * path)
+    sampler = MetropolisSampler(
+        hamiltonian, np.full(len(codes), beta[0]), np.zeros((len(codes), n_species)), int(generator.integers(2**31)),
+        ensemble="canonical",
+    )  # fmt: skip
+    sampler.set_occupation(codes.astype(np.int64))
+    growth = np.zeros((n_x, N_ISLANDS))  # ln Z relative to the start
+    found: dict[int, _Averages] = {}
+    for step, here in enumerate(beta):
+        if step:
+            log_weight = -(here - beta[step - 1]) * sampler.energy.reshape(n_x, N_ISLANDS, ISLAND_SIZE)
+            growth += logsumexp(log_weight, axis=2) - np.log(ISLAND_SIZE)
+            chosen = np.array(
+                [[systematic_resample(island, ISLAND_SIZE, generator) for island in row] for row in log_weight]
+            )
+            first = np.arange(n_x * N_ISLANDS).reshape(n_x, N_ISLANDS, 1) * ISLAND_SIZE
+            sampler.set_occupation(sampler.occupation[(first + chosen).ravel()])
+            sampler.beta[:] = here
+        if step in wanted:
+            found[wanted[step]] = _measure(sampler, growth.copy(), observe)
+        else:
+            sampler.sweep(SWEEPS)
+        if progress is not None:
+            progress((step + 1) / len(beta))
+    order = [found[t] for t in range(len(temperatures))]
+    return _collect(order, log_z, generator, sampler.trials * len(codes))
+
+
+def _path(temperatures: Array, n_sites: int) -> tuple[Array, dict[int, int]]:
+    """Return temperatures from high to low, and which of them are asked for: step to index."""
+    largest = min(LARGEST_STEP, STEP_SCALE / np.sqrt(n_sites))
+    path, wanted = [temperatures[-1]], {0: len(temperatures) - 1}
+    for index in range(len(temperatures) - 2, -1, -1):
+        ratio = np.log(temperatures[index + 1] / temperatures[index])
+        n = int(np.ceil(ratio / largest))
+        path += list(temperatures[index + 1] * np.exp(-ratio * np.arange(1, n + 1) / n))
+        path[-1] = temperatures[index]
+        wanted[len(path) - 1] = index
+    return np.array(path), wanted
+
+
+@dataclass(frozen=True, eq=False)
+class _Averages:
+    """What the islands hold at one temperature: growth, <E>, <E^2> and observables, shape (n_x, n_islands, ...)."""
+
+    growth: Array
+    energy: Array
+    square: Array
+    observables: dict[str, Array]
+
+
+def _measure(sampler: MetropolisSampler, growth: Array, observe: Observer) -> _Averages:
+    n_x = len(growth)
+    sums: dict[str, Array] = {}
+
+    def add(name: str, values: Array) -> None:
+        mean = values.reshape(n_x, N_ISLANDS, ISLAND_SIZE, *values.shape[1:]).mean(axis=2) / MEASUREMENTS
+        sums[name] = sums.get(name, 0.0) + mean
+
+    for _ in range(MEASUREMENTS):
+        sampler.sweep(max(1, SWEEPS // MEASUREMENTS) + 1)
+        add("energy", sampler.energy)
+        add("square", sampler.energy**2)
+        for name, values in observe(sampler.occupation).items():
+            add(f"observable {name}", values)
+    observables = {name.removeprefix("observable "): s for name, s in sums.items() if name.startswith("observable ")}
+    return _Averages(growth, sums["energy"], sums["square"], observables)
+
+
+def _collect(order: list[_Averages], log_z: Array, generator: np.random.Generator, n_trials: int) -> CooledCompositions:
+    """Average over islands, weighted by their partition functions, for the result and the replicates."""
+    n_x = log_z.shape[1]
+    picks = generator.integers(N_ISLANDS, size=(len(log_z), n_x, N_ISLANDS))
+    picks[0] = np.arange(N_ISLANDS)
+    rows = np.arange(n_x)[None, :, None]
+
+    def average(values: Array, weight: Array) -> Array:
+        chosen = values[rows, picks]
+        return np.asarray((weight.reshape(*weight.shape, *[1] * (chosen.ndim - 3)) * chosen).sum(axis=2))
+
+    log_zs, energies, variances = [], [], []
+    observables: dict[str, list[Array]] = {name: [] for name in order[0].observables}
+    for at in order:
+        growth = at.growth[rows, picks]
+        log_mean = logsumexp(growth, axis=2)
+        weight = np.exp(growth - log_mean[:, :, None])
+        log_zs.append(log_z + log_mean - np.log(N_ISLANDS))
+        energy = average(at.energy, weight)
+        energies.append(energy)
+        variances.append(average(at.square, weight) - energy**2)
+        for name, values in at.observables.items():
+            observables[name].append(average(values, weight))
+    return CooledCompositions(
+        np.stack(log_zs, axis=1), np.stack(energies, axis=1), np.stack(variances, axis=1),
+        {name: np.stack(values, axis=1) for name, values in observables.items()}, n_trials,
+    )  # fmt: skip

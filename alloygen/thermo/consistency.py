@@ -1,0 +1,124 @@
+r"""Whether free energies and averages of one result agree with each other, as derivatives.
+
+Over an interval of the grid the fundamental theorem ties values to averages:
+
+    beta_2 F(beta_2) - beta_1 F(beta_1) = int E d beta         (canonical: fixed N; semi-grand: Phi and E - mu.N),
+    Phi(mu_2) - Phi(mu_1) = - int <N> d mu.
+
+The integrals are trapezoids with the end correction -h^2 (g_2' - g_1') / 12 of Euler and Maclaurin, whose slopes g' are heat
+capacity and susceptibility; the correction itself bounds what the rule may miss where g is smooth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from alloygen.thermo.free_energy import CanonicalFreeEnergy, SemigrandFreeEnergy
+from alloygen.thermo.results import Measured, Result
+
+Array = np.ndarray
+
+#: Deviations beyond so many standard errors, and beyond the quadrature's own error, are inconsistent.
+MAX_SIGMAS = 4.5
+#: Rounding, in energy units per site: where all configurations have one energy there is no other error.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class ConsistencyReport(Result):
+    """How far values miss the integrals of averages.
+
+    Attributes
+    ----------
+    deviation
+        Of F, or Phi, per site over each interval, in energy units; shape (n_intervals, ...).
+    quadrature_error
+        What the quadrature may miss, same shape.
+    derivative
+        "temperature" or "chemical potential".
+    """
+
+    deviation: Measured
+    quadrature_error: Array
+    derivative: str
+
+    @property
+    def z_scores(self) -> Array:
+        """Deviations in units of all errors, NaN where nothing is known."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.deviation.value / np.hypot(self.deviation.error + ROUNDING, self.quadrature_error)
+
+    @property
+    def consistent(self) -> bool:
+        """Whether no deviation is larger than errors allow."""
+        return bool(np.nanmax(np.abs(self.z_scores), initial=0.0) <= MAX_SIGMAS)
+
+    def __str__(self) -> str:
+        z = self.z_scores
+        if not np.isfinite(z).any():
+            return f"{self.derivative}: a single value, nothing to compare"
+        worst = float(np.nanmax(np.abs(np.where(np.isfinite(z), self.deviation.value, np.nan))))
+        verdict = "consistent" if self.consistent else "INCONSISTENT"
+        return (
+            f"{self.derivative}: {verdict}, RMS z {np.sqrt(np.nanmean(z**2)):.2f}, largest {np.nanmax(np.abs(z)):.2f}, "
+            f"largest deviation {worst:.2g} per site"
+        )
+
+
+def canonical_consistency(free_energy: CanonicalFreeEnergy) -> ConsistencyReport:
+    """Compare F at neighbouring temperatures with the integral of <E> between them."""
+    temperature = free_energy.temperatures
+    beta = np.array([free_energy.unit_system.beta(t) for t in temperature])[:, None]
+    # d<E>/d beta = -k_B T^2 C
+    slope = -free_energy.heat_capacity.value * temperature[:, None] / beta
+    return _over_temperature(beta, free_energy.free_energy, free_energy.energy, slope)
+
+
+def semigrand_consistency(free_energy: SemigrandFreeEnergy) -> tuple[ConsistencyReport, ConsistencyReport]:
+    """Compare Phi at neighbouring temperatures, and at neighbouring chemical potentials, with integrals of averages.
+
+    The second report is about neighbours that differ in the chemical potential of a single species.
+    """
+    temperature = free_energy.temperatures
+    beta = np.array([free_energy.unit_system.beta(t) for t in temperature])[:, None]
+    mu = free_energy.chemical_potentials
+    work = np.einsum("tms,ms->tm", free_energy.fractions.value, mu)
+    work_error = np.sqrt(np.einsum("tms,ms->tm", free_energy.fractions.error**2, mu**2))
+    enthalpy = Measured(free_energy.energy.value - work, np.hypot(free_energy.energy.error, work_error))
+    slope = -free_energy.heat_capacity.value * temperature[:, None] / beta
+    first = _over_temperature(beta, free_energy.grand_potential, enthalpy, slope)
+    step = np.diff(mu, axis=0)
+    pairs = [(k, int(np.flatnonzero(row)[0])) for k, row in enumerate(step) if np.count_nonzero(row) == 1]
+    deviation, error, rough = np.zeros((3, len(pairs), len(temperature)))
+    for index, (k, s) in enumerate(pairs):
+        ends = slice(k, k + 2)
+        number = free_energy.fractions[:, ends, s]
+        chi = free_energy.susceptibility.value[:, ends, s]
+        integral, rough[index] = _trapezoid(step[k, s], number.value.T, chi.T)
+        phi = free_energy.grand_potential[:, ends]
+        deviation[index] = phi.value[:, 1] - phi.value[:, 0] + integral
+        own = abs(step[k, s]) / 2 * np.hypot(*number.error.T)
+        error[index] = np.sqrt((phi.error**2).sum(axis=1) + own**2)
+    return first, ConsistencyReport(Measured(deviation, error), rough, "chemical potential")
+
+
+def _over_temperature(beta: Array, free: Measured, mean: Measured, slope: Array) -> ConsistencyReport:
+    step = np.diff(beta, axis=0)
+    integral, rough = _trapezoid(step, (mean.value[:-1], mean.value[1:]), (slope[:-1], slope[1:]))
+    scaled = beta * free.value
+    deviation = np.diff(scaled, axis=0) - integral
+    reduced = beta * np.where(np.isfinite(free.error), free.error, 0.0)
+    own = np.abs(step) / 2 * np.hypot(mean.error[:-1], mean.error[1:])
+    error = np.sqrt(reduced[:-1] ** 2 + reduced[1:] ** 2 + own**2)
+    here = beta[1:]
+    return ConsistencyReport(Measured(deviation / here, error / np.abs(here)), rough / np.abs(here), "temperature")
+
+
+def _trapezoid(
+    step: Array | float, ends: tuple[Array, Array] | Array, slopes: tuple[Array, Array] | Array
+) -> tuple[Array, Array]:
+    """Return the corrected trapezoid, and the size of its correction."""
+    correction = -(np.asarray(step) ** 2) * (slopes[1] - slopes[0]) / 12
+    return np.asarray(step) * (ends[0] + ends[1]) / 2 + correction, np.abs(correction)

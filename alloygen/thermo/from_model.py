@@ -1,0 +1,208 @@
+"""Thermodynamic objects from a model: which conditions to draw at, and what to check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from alloygen.errors import ChemicalPotentialError, UnreliableError, WindowError
+from alloygen.hamiltonian.conditions import Conditions
+from alloygen.models import AnyOrderModel
+from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
+from alloygen.thermo.canonical_ensemble import canonical_free_energy
+from alloygen.thermo.certificate import MAX_DISCREPANCY, IndependentCheck
+from alloygen.thermo.estimators import reverse_bound
+from alloygen.thermo.free_energy import CanonicalFreeEnergy, SemigrandFreeEnergy
+from alloygen.thermo.model_samples import draw_conditions
+from alloygen.thermo.order import OrderObserver
+from alloygen.thermo.semigrand_ensemble import semigrand_free_energy
+from alloygen.training.reference_data import ReferenceData
+
+Array = np.ndarray
+
+#: Temperatures and chemical potentials of one varied species, or of several, that canonical free energies are drawn at.
+N_TEMPERATURES = 8
+N_CHEMICAL_POTENTIALS = {1: 11}
+N_CHEMICAL_POTENTIALS_OF_SEVERAL = 5
+#: Steps of the walk that follows every draw, and sweeps of each.
+WALK_STEPS, WALK_SWEEPS = 8, 2
+#: Every how many temperatures a canonical free energy is held against the independent run.
+CHECK_EVERY = 3
+#: Compositions with more than this probability at a condition share its problems.
+NOTABLE_PROBABILITY = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class ModelSource:
+    """A model, and how to draw from it.
+
+    Attributes
+    ----------
+    model
+        The network.
+    orders, kind
+        Where site orders come from.
+    reference
+        Reference samples for reverse bounds.
+    """
+
+    model: AnyOrderModel
+    orders: SiteOrders
+    kind: SiteOrderKind
+    reference: ReferenceData
+
+    def semigrand(
+        self,
+        temperatures: Sequence[float] | Array,
+        chemical_potentials: Sequence[Mapping[str, float]],
+        *,
+        n_samples: int,
+        order: OrderObserver,
+        check: IndependentCheck | None,
+        seed: int,
+        progress: Callable[[float], None] | None = None,
+    ) -> SemigrandFreeEnergy:
+        """Return grand potentials and averages on a grid, ``n_samples`` draws at each condition.
+
+        Raises
+        ------
+        WindowError
+            If the grid is empty, or lies outside the window of the model.
+        """
+        hamiltonian, window = self.model.hamiltonian, self.model.window
+        grid = checked_temperatures(hamiltonian.units, temperatures)
+        if not len(chemical_potentials):
+            raise WindowError(
+                "chemical_potentials is empty: expected at least one set, for example [{'Au': 0.0}], or [{}] for zeros"
+            )
+        mu = np.array([hamiltonian.lattice.chemical_potential_vector(point) for point in chemical_potentials])
+        conditions = Conditions.of(hamiltonian.units, np.repeat(grid, len(mu)), np.tile(mu, (len(grid), 1)))
+        window.check(hamiltonian, conditions)
+        samples = draw_conditions(
+            self.model, conditions, n_samples, orders=self.orders, kind=self.kind, seed=seed, n_steps=WALK_STEPS,
+            sweeps_per_step=WALK_SWEEPS, progress=progress,
+        )  # fmt: skip
+        generator = np.random.default_rng([seed, 7])
+        reference = self.reference if check is None else check.data
+        reverse = [
+            reverse_bound(self.model, reference, conditions[k : k + 1], self.orders, self.kind, generator)
+            for k in range(len(conditions))
+        ]
+        return semigrand_free_energy(hamiltonian, samples, grid, mu, reverse, order=order, seed=seed)
+
+    def canonical(
+        self,
+        temperatures: Sequence[float] | Array,
+        *,
+        n_samples: int,
+        order: OrderObserver,
+        check: IndependentCheck | None,
+        seed: int,
+        progress: Callable[[float], None] | None = None,
+    ) -> CanonicalFreeEnergy:
+        """Return free energies of all compositions; ``n_samples`` draws are spread over the model's window.
+
+        Raises
+        ------
+        WindowError
+            If there is no temperature, one lies outside the window, or the window varies no chemical potential.
+        """
+        hamiltonian, window = self.model.hamiltonian, self.model.window
+        grid = checked_temperatures(hamiltonian.units, temperatures)
+        names = sorted(window.chemical_potentials)
+        if not names:
+            raise ChemicalPotentialError(
+                "the model was trained without varying chemical potentials, so its draws do not reach all compositions: fit "
+                f"with chemical_potentials={{{hamiltonian.lattice.variable_species[-1]!r}: (low, high)}}"
+            )
+        zero = hamiltonian.lattice.chemical_potential_vector(
+            {name: window.chemical_potentials[name][0] for name in names}
+        )
+        window.check(hamiltonian, Conditions.of(hamiltonian.units, grid, np.tile(zero, (len(grid), 1))))
+        size = N_CHEMICAL_POTENTIALS.get(len(names), N_CHEMICAL_POTENTIALS_OF_SEVERAL)
+        axes = [np.linspace(*window.chemical_potentials[name], size) for name in names]
+        mu = np.array(
+            [hamiltonian.lattice.chemical_potential_vector(dict(zip(names, p, strict=True))) for p in product(*axes)]
+        )
+        drawn = np.geomspace(grid[0], grid[-1], N_TEMPERATURES) if len(grid) > 1 else grid
+        conditions = Conditions.of(hamiltonian.units, np.repeat(drawn, len(mu)), np.tile(mu, (len(drawn), 1)))
+        samples = draw_conditions(
+            self.model, conditions, max(2, n_samples // len(conditions)), orders=self.orders, kind=self.kind, seed=seed,
+            n_steps=WALK_STEPS, sweeps_per_step=WALK_SWEEPS, progress=_part(progress, 0.0, 0.5),
+        )  # fmt: skip
+        found = canonical_free_energy(
+            hamiltonian, samples, grid, order=order, seed=seed, progress=_part(progress, 0.5, 1.0)
+        )
+        return found if check is None else against_run(found, check)
+
+
+def checked_temperatures(units: Any, temperatures: Sequence[float] | Array) -> Array:
+    """Return distinct temperatures in ascending order.
+
+    Raises
+    ------
+    WindowError
+        If there is none.
+    TemperatureError
+        If one is not a positive, finite number.
+    """
+    values = [units.check_temperature(t) for t in np.atleast_1d(np.asarray(temperatures, dtype=object)).tolist()]
+    if not values:
+        raise WindowError("temperatures is empty: expected at least one, for example numpy.linspace(300, 1200, 19)")
+    return np.unique(values)
+
+
+def _part(progress: Callable[[float], None] | None, low: float, high: float) -> Callable[[float], None] | None:
+    return None if progress is None else lambda fraction: progress(low + (high - low) * fraction)
+
+
+def against_run(free_energy: CanonicalFreeEnergy, check: IndependentCheck) -> CanonicalFreeEnergy:
+    """Hold free energies of all compositions against an independent run's grand potentials, and mark what disagrees.
+
+    At every grid point of the run's chemical potentials, and every few temperatures, Phi follows from F exactly; compositions
+    that matter at a point where the two disagree get the reason.
+    """
+    n_x, species = len(free_energy.counts), free_energy.species
+    reasons = [list(row) for row in free_energy.reasons]
+    sigmas, least = MAX_DISCREPANCY
+    chosen = sorted({*range(0, len(free_energy.temperatures), CHECK_EVERY), len(free_energy.temperatures) - 1})
+    for t in chosen:
+        temperature = float(free_energy.temperatures[t])
+        beta = free_energy.unit_system.beta(temperature)
+        for vector in check.samples.grid.chemical_potentials:
+            potentials = dict(zip(species, vector.tolist(), strict=True))
+            run = check.free_energies.estimates(temperature, chemical_potentials=potentials)["grand_potential"]
+            if not run.reliable:
+                continue
+            value, error = free_energy.grand_potential(temperature, potentials)
+            gap = abs(value - run.value_per_site)
+            if gap <= max(least / beta / free_energy.n_sites, sigmas * float(np.hypot(error, run.error_per_site))):
+                continue
+            terms = beta * (free_energy.counts @ vector - free_energy.n_sites * free_energy.free_energy.value[t])
+            probability = np.exp(np.nan_to_num(terms, nan=-np.inf) - np.nanmax(terms))
+            notable = probability > NOTABLE_PROBABILITY * probability.sum()
+            text = (
+                f"an independent replica-exchange run differs by {gap:.2g} per site "
+                f"({gap / np.hypot(error, run.error_per_site):.0f} standard errors): the model misses configurations; train longer"
+            )
+            for x in np.arange(n_x)[notable]:
+                reasons[t][x] = "; ".join(filter(None, (reasons[t][x], text)))
+    return replace(free_energy, reasons=tuple(tuple(row) for row in reasons))
+
+
+def refuse_unreliable(result: CanonicalFreeEnergy | SemigrandFreeEnergy) -> None:
+    """Raise UnreliableError if a value of the result did not pass its checks; the result is its attribute."""
+    bad = np.argwhere(~result.reliable)
+    if not len(bad):
+        return
+    t, k = bad[0]
+    where = f"{result.temperatures[t]:g} {result.unit_system.temperature}"
+    raise UnreliableError(
+        f"{len(bad)} of {result.reliable.size} free energies failed their checks, the first at {where}: {result.reasons[t][k]}. "
+        "Pass allow_unreliable=True to get all of them, with the reasons",
+        result=result,
+    )

@@ -1,0 +1,117 @@
+"""Draws of a model over many conditions at once, each followed by a short walk.
+
+A Markov chain that leaves the target p as it is turns weighted draws into draws with the same weights: E_q[w h(s_t)] = Xi E_p[h]
+for every step t (resample-move, Gilks and Berzuini, doi:10.1111/1467-9868.00280). A few sweeps of compiled Metropolis trials cost
+less than a draw, and average over what is near it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from alloygen.errors import AlloygenError
+from alloygen.hamiltonian import ClusterHamiltonian
+from alloygen.hamiltonian.conditions import Conditions
+from alloygen.models import AnyOrderModel
+from alloygen.reference.monte_carlo import MetropolisSampler
+from alloygen.sampling.any_order import GROUP, draw_along, log_boltzmann, species_counts
+from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
+from alloygen.thermo.condition_samples import ConditionSamples
+
+Array = np.ndarray
+
+
+def draw_conditions(
+    model: AnyOrderModel,
+    conditions: Conditions,
+    n_samples: int,
+    *,
+    orders: SiteOrders,
+    kind: SiteOrderKind,
+    seed: int,
+    n_steps: int = 0,
+    sweeps_per_step: int = 1,
+    progress: Callable[[float], None] | None = None,
+) -> ConditionSamples:
+    """Draw ``n_samples`` configurations under each of several conditions.
+
+    Draws of all conditions share passes of the network, so that every condition is spread over all site orders.
+
+    Parameters
+    ----------
+    model
+        The model.
+    conditions
+        One or several conditions, shape (n_conditions,).
+    n_samples
+        Draws per condition, at least 2.
+    orders, kind
+        Where site orders come from.
+    seed
+        Seed of the draws.
+    n_steps, sweeps_per_step
+        Steps of the walk that follows every draw, and Metropolis sweeps of each step. The draw itself and every step are samples.
+    progress
+        Called with the finished fraction.
+
+    Raises
+    ------
+    AlloygenError
+        If fewer than two draws are asked for.
+    """
+    if n_samples < 2:
+        raise AlloygenError(f"n_samples = {n_samples}: expected at least 2 draws per condition", n_samples=n_samples)
+    hamiltonian = model.hamiltonian
+    numpy_generator = np.random.default_rng([seed, 3])
+    generator = torch.Generator().manual_seed(int(numpy_generator.integers(2**62)))
+    index = numpy_generator.permutation(np.repeat(np.arange(len(conditions)), n_samples))
+    parts: list[dict[str, Array]] = []
+    for low in range(0, len(index), GROUP):
+        rows = index[low : low + GROUP]
+        batch = conditions[torch.from_numpy(rows)]
+        order = orders.draw(kind, 1, numpy_generator)[0]
+        occupation, log_q = draw_along(model, order, batch, len(rows), generator)
+        energy, counts = hamiltonian.energy(occupation), species_counts(hamiltonian, occupation)
+        log_weights = (log_boltzmann(hamiltonian, energy, counts, batch) - log_q).cpu().numpy()
+        codes = occupation.cpu().numpy()
+        walk = [{"energy": energy.cpu().numpy(), "counts": counts.cpu().numpy(), "occupation": codes.astype(np.int8)}]
+        walk += _walk(hamiltonian, batch, codes, n_steps, sweeps_per_step, int(numpy_generator.integers(2**31)))
+        shared = {"condition": rows, "draw": np.arange(low, low + len(rows)), "log_weights": log_weights}
+        parts += [shared | step for step in walk]
+        if progress is not None:
+            progress(min(1.0, (low + GROUP) / len(index)))
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    sort = np.argsort(joined["condition"], kind="stable")
+    joined = {name: array[sort] for name, array in joined.items()}
+    return ConditionSamples(conditions.beta.numpy(), conditions.chemical_potentials.numpy(), **joined, absolute=True)
+
+
+def _walk(
+    hamiltonian: ClusterHamiltonian,
+    conditions: Conditions,
+    codes: Array,
+    n_steps: int,
+    sweeps_per_step: int,
+    seed: int,
+) -> list[dict[str, Array]]:
+    """Return energies, counts and codes after every step of a walk from each configuration (n, n_sites)."""
+    if not n_steps:
+        return []
+    sampler = MetropolisSampler(
+        hamiltonian, conditions.beta.numpy(), conditions.chemical_potentials.numpy(), seed, method="metropolis"
+    )
+    sampler.set_occupation(codes)
+    steps = []
+    for _ in range(n_steps):
+        sampler.sweep(sweeps_per_step)
+        steps.append(
+            {
+                "energy": sampler.energy.copy(),
+                "counts": sampler.counts.copy(),
+                "occupation": sampler.occupation.astype(np.int8),
+            }
+        )
+    return steps

@@ -1,0 +1,135 @@
+"""Grand potentials and averages on a grid of temperatures and chemical potentials, from a model's draws at all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import logsumexp
+
+from alloygen.hamiltonian import ClusterHamiltonian
+from alloygen.sampling.weights import effective_sample_size, log_mean, pareto_k, unseen_weight
+from alloygen.thermo.canonical_ensemble import measured
+from alloygen.thermo.condition_samples import ConditionSamples
+from alloygen.thermo.estimators import ReverseBound, weight_problems
+from alloygen.thermo.free_energy import SemigrandFreeEnergy
+from alloygen.thermo.multistate_density import CanonicalSums, MultistateDensity, multistate_density
+from alloygen.thermo.order import OrderObserver
+
+Array = np.ndarray
+
+
+def semigrand_free_energy(
+    hamiltonian: ClusterHamiltonian,
+    samples: ConditionSamples,
+    temperatures: Array,
+    chemical_potentials: Array,
+    reverse: Sequence[ReverseBound],
+    *,
+    order: OrderObserver,
+    n_replicates: int = 64,
+    seed: int = 0,
+) -> SemigrandFreeEnergy:
+    """Return thermodynamics on a grid from draws at every condition of it.
+
+    Draws of all conditions are combined (:mod:`~alloygen.thermo.multistate_density`); bounds and checks are those of each
+    condition's own draws.
+
+    Parameters
+    ----------
+    hamiltonian
+        The energy.
+    samples
+        Draws at the conditions of the grid, temperature by temperature.
+    temperatures, chemical_potentials
+        The grid, shapes (n_T,) and (n_mu, n_species).
+    reverse
+        Reverse bound of every condition.
+    order
+        The order parameters to average.
+    n_replicates, seed
+        Of the bootstrap.
+    """
+    begin = time.perf_counter()
+    density = multistate_density(
+        samples, observables=order.observe(samples.occupation), n_replicates=n_replicates, seed=seed
+    )
+    rows: dict[str, list[Array]] = {}
+    for temperature in temperatures:
+        beta = hamiltonian.units.beta(temperature)
+        for name, values in _averages(density, density.canonical(beta), beta, chemical_potentials).items():
+            rows.setdefault(name, []).append(values)
+    found = {name: np.stack(values, axis=1) for name, values in rows.items()}
+    n, lattice, units = hamiltonian.lattice.n_sites, hamiltonian.lattice, hamiltonian.units
+    kt = (units.boltzmann_constant * np.asarray(temperatures))[:, None]
+    potential = -kt * found["log_xi"] / n
+    work = np.einsum("rtms,ms->rtm", found["numbers"], chemical_potentials)
+    entropy = ((found["energy"] - work) / n - potential) / np.asarray(temperatures)[:, None]
+    fractions = measured(found["numbers"] / n)
+    shape = potential.shape[1:]
+    checks = [_check(samples, k, bound) for k, bound in enumerate(reverse)]
+    lower, upper, effective = (
+        np.array([c[i] for c in checks]).reshape(shape) * scale for i, scale in ((0, kt / n), (1, kt / n), (2, 1.0))
+    )
+    reasons = np.array([c[3] for c in checks], dtype=object).reshape(shape)
+    return SemigrandFreeEnergy(
+        n_sites=n,
+        species=lattice.species,
+        units=units.name,
+        lattice_name=order.lattice_name,
+        temperatures=np.asarray(temperatures),
+        chemical_potentials=chemical_potentials,
+        grand_potential=measured(potential),
+        energy=measured(found["energy"] / n),
+        entropy=measured(entropy),
+        heat_capacity=measured(found["enthalpy_variance"] / (kt * np.asarray(temperatures)[:, None] * n)),
+        fractions=fractions,
+        susceptibility=measured(found["number_variance"] / (kt[..., None] * n)),
+        lower_bound=lower,
+        upper_bound=upper,
+        effective_sample_size=effective,
+        reasons=tuple(tuple(row) for row in reasons.tolist()),
+        estimator="multistate reweighting of model draws",
+        wall_time=time.perf_counter() - begin,
+        **order.fields(measured(found["short_range_order"]), measured(found["long_range_order"]), fractions.value),
+    )
+
+
+def _averages(density: MultistateDensity, sums: CanonicalSums, beta: float, mu: Array) -> dict[str, Array]:
+    """Return averages at one temperature, (n_replicates + 1, n_mu, ...): sums over compositions of canonical ones."""
+    counts = density.counts
+    work = mu @ counts.T  # (M, X)
+    terms = sums.log_partition_function[:, None, :] + beta * work
+    log_xi = logsumexp(terms, axis=2)
+    weight = np.exp(terms - log_xi[:, :, None])
+    known = {name: np.nan_to_num(values) for name, values in sums.observables.items()}
+    energy, variance = np.nan_to_num(sums.energy), np.nan_to_num(sums.variance)
+    enthalpy = energy[:, None, :] - work
+    spread = enthalpy - (weight * enthalpy).sum(axis=2, keepdims=True)
+    numbers = weight @ counts
+    deviation = counts - numbers[:, :, None, :]  # (R, M, X, S)
+    return {
+        "log_xi": log_xi,
+        "energy": np.einsum("rmx,rx->rm", weight, energy),
+        "enthalpy_variance": (weight * (variance[:, None, :] + spread**2)).sum(axis=2),
+        "numbers": numbers,
+        "number_variance": np.einsum("rmx,rmxs->rms", weight, deviation**2),
+        **{name: np.einsum("rmx,rxo->rmo", weight, values) for name, values in known.items()},
+    }
+
+
+def _check(samples: ConditionSamples, index: int, reverse: ReverseBound) -> tuple[float, float, float, str]:
+    """Return bounds in k_B T, effective draws, and what is wrong with the draws of one condition."""
+    part = samples.of(index)
+    # The walk's steps repeat the draw's weight.
+    first = np.unique(samples.draw[part], return_index=True)[1]
+    log_weights = samples.log_weights[part][first]
+    value, n = log_mean(log_weights), len(log_weights)
+    effective = effective_sample_size(log_weights)
+    unseen = unseen_weight(log_weights, pareto_k(log_weights))
+    # Kish's effective number gives the error of the mean weight: var(w) / (n mean(w)^2) = 1 / ESS - 1 / n.
+    error = max(1.0 / effective - 1.0 / n, 0.0) ** 0.5
+    found = weight_problems(log_weights, value, error, effective, unseen, reverse)
+    upper = -(float(log_weights.mean()) - 2 * float(log_weights.std(ddof=1)) / n**0.5)
+    return -(reverse.mean + 2 * reverse.error), upper, effective, "; ".join(found)

@@ -1,0 +1,309 @@
+"""Fits, free energies and phase diagrams as jobs of jobflow, for sweeps on one machine or many.
+
+A Maker is a recipe; ``make`` returns a job, or a flow of jobs, that runs later and elsewhere:
+``jobflow.run_locally(flow, create_folders=True)``, or a manager such as jobflow-remote. Outputs are results of alloygen
+in the MSON convention, so that stores keep them as documents, and later jobs get them back as objects. Models are files; an
+output holds the path and the SHA-256 of its file.
+
+Jobs run in folders of their own: names of files must be absolute.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from alloygen.errors import CheckpointError, MissingDependencyError
+from alloygen.fitted_model import FittedModel, load
+from alloygen.fitting import fit
+from alloygen.hamiltonian.serialization import fingerprint
+from alloygen.inputs import SHIPPED, read_problem
+from alloygen.models import ModelConfig
+from alloygen.thermo.coexistence import phase_diagram
+from alloygen.thermo.free_energy import CanonicalFreeEnergy
+from alloygen.thermo.results import Result
+from alloygen.training.trainer import TrainingConfig
+
+try:
+    from jobflow import CURRENT_JOB, Flow, Maker, job
+except ImportError as error:
+    raise MissingDependencyError(
+        'alloygen.workflows needs jobflow, which is not installed: pip install "alloygen[workflows]"'
+    ) from error
+
+
+@dataclass(frozen=True)
+class ModelRecord(Result):
+    """Where a trained model is, and how it came about.
+
+    Attributes
+    ----------
+    path, sha256
+        The model's file, absolute, and the SHA-256 of its bytes.
+    fingerprint
+        SHA-256 of lattice and energy: models of one problem share it.
+    n_sites
+        Sites of the supercell.
+    window
+        ``temperatures`` (low, high), and ``chemical_potentials`` as {species: (low, high)} in energy units.
+    scores
+        ``effective_sample_size`` per draw for each kind of site order, and ``reference_r_hat`` of the reference run.
+    information
+        As :attr:`FittedModel.information`: budget, steps, seconds, seed, history.
+    """
+
+    path: str
+    sha256: str
+    fingerprint: str
+    n_sites: int
+    window: dict[str, Any]
+    scores: dict[str, Any]
+    information: dict[str, Any]
+
+    @classmethod
+    def of(cls, model: FittedModel, path: Path) -> ModelRecord:
+        """Describe a model that was saved to ``path``."""
+        information = model.information
+        return cls(
+            path=str(path.resolve()),
+            sha256=_sha256(path),
+            fingerprint=fingerprint(model.problem.hamiltonian),
+            n_sites=model.problem.n_sites,
+            window={
+                "temperatures": model.window.temperatures,
+                "chemical_potentials": model.window.chemical_potentials,
+            },
+            scores={
+                "effective_sample_size": information["probe_effective_sample_size"],
+                "reference_r_hat": information["reference_r_hat"],
+            },
+            information={**information, "history": tuple(information["history"])},
+        )
+
+    def model(self, device: str = "auto") -> FittedModel:
+        """Read the model.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is missing, or another than when this was recorded.
+        """
+        path = Path(self.path)
+        if path.is_file() and _sha256(path) != self.sha256:
+            raise CheckpointError(
+                f"{self.path!r} has changed since it was fitted: its SHA-256 is no longer {self.sha256}; restore it, or "
+                "fit again"
+            )
+        return load(path, device=device)
+
+
+@dataclass
+class FitMaker(Maker):  # type: ignore[misc]
+    """Train a model of a supercell; see :func:`alloygen.fit`.
+
+    Attributes
+    ----------
+    name
+        Of the job.
+    temperatures, chemical_potentials, budget, device, seed, model, training
+        As in :func:`alloygen.fit`.
+    folder
+        Where model files go, absolute; by default the folder in which the job runs. A file's name contains the job's uuid.
+    """
+
+    name: str = "fit"
+    temperatures: Sequence[float] | None = None
+    chemical_potentials: Mapping[str, Sequence[float]] | None = None
+    budget: str | float = "5min"
+    device: str = "auto"
+    seed: int = 0
+    model: ModelConfig | None = None
+    training: TrainingConfig | None = None
+    folder: str | None = None
+
+    @job  # type: ignore[untyped-decorator]
+    def make(self, cluster_expansion: str, supercell: Any = None) -> ModelRecord:
+        """Train the model, write it to a file, and return a :class:`ModelRecord`.
+
+        Parameters
+        ----------
+        cluster_expansion
+            A shipped expansion such as "cuau", the absolute path of an icet file, or that of a saved problem.
+        supercell
+            Repeats such as (2, 2, 4) or "2x2x4", a matrix, a structure, or the absolute path of one; not for a problem.
+
+        Raises
+        ------
+        AlloygenError
+            As :func:`alloygen.fit`.
+        """
+        name = str(cluster_expansion)
+        if name not in SHIPPED and not Path(name).is_file():
+            raise CheckpointError(
+                f"{name!r} is not a file where the job runs ({Path.cwd()}): expected the absolute path of an icet .ce file or "
+                f"a saved problem, or one of {', '.join(SHIPPED)}"
+            )
+        model = fit(
+            read_problem(name, supercell), temperatures=self.temperatures, budget=self.budget, seed=self.seed,
+            chemical_potentials=self.chemical_potentials, device=self.device, model=self.model, training=self.training,
+            progress=False,
+        )  # fmt: skip
+        path = Path(self.folder or ".") / f"model-{CURRENT_JOB.job.uuid}.safetensors"
+        model.save(path)
+        return ModelRecord.of(model, path)
+
+
+@dataclass
+class FreeEnergyMaker(Maker):  # type: ignore[misc]
+    """Estimate grand potentials at given conditions; see :meth:`FittedModel.free_energy`.
+
+    Attributes
+    ----------
+    name
+        Of the job.
+    n_samples, device, seed
+        Draws per condition, where to draw, and the seed of the first condition; each further one adds one.
+    """
+
+    name: str = "free energy"
+    n_samples: int = 20_000
+    device: str = "auto"
+    seed: int = 0
+
+    @job  # type: ignore[untyped-decorator]
+    def make(self, model: ModelRecord | str, conditions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return one :class:`~alloygen.Estimate` per condition, as MSON dictionaries.
+
+        Parameters
+        ----------
+        model
+            Output of :class:`FitMaker`, or the absolute path of a model.
+        conditions
+            Such as ``{"temperature": 500, "chemical_potentials": {"Au": 0.05}}``.
+
+        Raises
+        ------
+        CheckpointError
+            If the model's file is missing, or not what it was.
+        AlloygenError
+            As :meth:`FittedModel.free_energy`.
+        """
+        fitted = _fitted(model, self.device)
+        return [
+            fitted.free_energy(**condition, n_samples=self.n_samples, seed=self.seed + number).as_dict()
+            for number, condition in enumerate(conditions)
+        ]
+
+
+@dataclass
+class CanonicalFreeEnergyMaker(Maker):  # type: ignore[misc]
+    """Compute free energies of all compositions; see :meth:`FittedModel.canonical_free_energy`.
+
+    Attributes
+    ----------
+    name
+        Of the job.
+    n_samples, check, allow_unreliable, seed
+        As in :meth:`FittedModel.canonical_free_energy`.
+    device
+        Where to draw.
+    """
+
+    name: str = "canonical free energy"
+    n_samples: int = 20_000
+    check: bool = True
+    allow_unreliable: bool = False
+    device: str = "auto"
+    seed: int = 0
+
+    @job  # type: ignore[untyped-decorator]
+    def make(self, model: ModelRecord | str, temperatures: Sequence[float]) -> dict[str, Any]:
+        """Return a :class:`~alloygen.thermo.free_energy.CanonicalFreeEnergy`, as an MSON dictionary.
+
+        Parameters
+        ----------
+        model
+            Output of :class:`FitMaker`, or the absolute path of a model.
+        temperatures
+            In kelvin.
+
+        Raises
+        ------
+        CheckpointError
+            If the model's file is missing, or not what it was.
+        AlloygenError
+            As :meth:`FittedModel.canonical_free_energy`.
+        """
+        found = _fitted(model, self.device).canonical_free_energy(
+            temperatures=temperatures, n_samples=self.n_samples, check=self.check, seed=self.seed,
+            allow_unreliable=self.allow_unreliable,
+        )  # fmt: skip
+        return found.as_dict()
+
+
+@job(name="diagram")  # type: ignore[untyped-decorator]
+def make_diagram(
+    free_energy: CanonicalFreeEnergy, component: str | None = None, allow_unreliable: bool = False
+) -> dict[str, Any]:
+    """Return a :class:`~alloygen.thermo.phase_diagram.TemperatureCompositionDiagram`, as an MSON dictionary.
+
+    Parameters
+    ----------
+    free_energy
+        Output of :class:`CanonicalFreeEnergyMaker`, at two temperatures or more.
+    component, allow_unreliable
+        As in :func:`alloygen.thermo.coexistence.phase_diagram`.
+
+    Raises
+    ------
+    AlloygenError
+        As :func:`alloygen.thermo.coexistence.phase_diagram`.
+    """
+    return phase_diagram(free_energy, component, allow_unreliable=allow_unreliable).as_dict()
+
+
+@dataclass
+class PhaseDiagramMaker(Maker):  # type: ignore[misc]
+    """Train a model, compute free energies of all compositions, and make a phase diagram of them: three jobs.
+
+    Attributes
+    ----------
+    name
+        Of the flow.
+    fit_maker, free_energy_maker
+        Of the first two jobs.
+        ``free_energy_maker.allow_unreliable`` holds for the diagram, too.
+    component
+        Species whose fraction is the composition axis; the last one that varies unless it is given.
+    """
+
+    name: str = "phase diagram"
+    fit_maker: FitMaker = field(default_factory=FitMaker)
+    free_energy_maker: CanonicalFreeEnergyMaker = field(default_factory=CanonicalFreeEnergyMaker)
+    component: str | None = None
+
+    def make(self, cluster_expansion: str, supercell: Any = None, *, temperatures: Sequence[float]) -> Flow:
+        """Return the flow; its output is a :class:`~alloygen.thermo.phase_diagram.TemperatureCompositionDiagram`.
+
+        Parameters
+        ----------
+        cluster_expansion, supercell
+            As :meth:`FitMaker.make`.
+        temperatures
+            In kelvin, at least two.
+        """
+        fitted = self.fit_maker.make(cluster_expansion, supercell)
+        free_energy = self.free_energy_maker.make(fitted.output, temperatures)
+        diagram = make_diagram(free_energy.output, self.component, self.free_energy_maker.allow_unreliable)
+        return Flow([fitted, free_energy, diagram], output=diagram.output, name=self.name)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _fitted(model: ModelRecord | str, device: str) -> FittedModel:
+    return model.model(device) if isinstance(model, ModelRecord) else load(model, device=device)

@@ -1,0 +1,259 @@
+"""Certified free energies and phase diagrams of Cu-Au: accuracy, calibration, planted failures, cost. Prints tables.
+
+python tests/benchmarks/certified_free_energies.py canonical calibration failures
+python tests/benchmarks/certified_free_energies.py diagram --model data/cuau/models/4x4x4.safetensors
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+
+import alloygen
+from alloygen.hamiltonian.conditions import Conditions
+from alloygen.models import AnyOrderModel
+from alloygen.thermo.annealing import annealed_free_energy
+from alloygen.thermo.bennett import acceptance_ratio
+from alloygen.thermo.coexistence import phase_diagram
+from alloygen.thermo.estimators import importance_sampling
+from alloygen.thermo.exact import exact_free_energy
+from alloygen.thermo.free_energy import CanonicalFreeEnergy
+from alloygen.thermo.neural_averages import neural_averages
+from alloygen.thermo.results import Measured
+from alloygen.training.reference_data import ReferenceData, sample_reference
+from alloygen.training.trainer import Budget, Trainer, TrainingConfig
+
+TEMPERATURES = np.linspace(300, 1200, 19)
+
+
+def small_model(arguments: argparse.Namespace) -> alloygen.FittedModel:
+    """Return a model of the 16-site cell: a file, or a fit of five minutes."""
+    if arguments.small_model:
+        return alloygen.load(arguments.small_model)
+    return alloygen.fit(alloygen.datasets.cuau(), (2, 2, 4), temperatures=(300, 1200), budget="5min", progress=False)
+
+
+def canonical(arguments: argparse.Namespace) -> None:
+    """Compare F(T, x) and heat capacities with enumeration."""
+    model = small_model(arguments)
+    exact = exact_free_energy(model.problem.hamiltonian, TEMPERATURES, lattice_name="fcc")
+    begin = time.perf_counter()
+    model.independent_check()
+    check = time.perf_counter() - begin
+    print("\n## F(T, x) of 16 sites, 17 compositions, 19 temperatures\n")
+    print(
+        "| draws | seconds | largest error, meV/site | RMS z | largest stated error | heat capacity, largest error, % | flagged |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for n_samples in (20_000, 100_000):
+        begin = time.perf_counter()
+        found = model.canonical_free_energy(temperatures=TEMPERATURES, n_samples=n_samples, allow_unreliable=True)
+        seconds = time.perf_counter() - begin
+        deviation = found.free_energy.value - exact.free_energy.value
+        inner = np.s_[:, 2:-2]  # the pure ends and single impurities have one energy
+        z = deviation[inner] / found.free_energy.error[inner]
+        capacity = exact.heat_capacity.value
+        # in units of the largest heat capacity of each composition
+        relative = np.abs(found.heat_capacity.value - capacity)[inner] / capacity.max(axis=0)[2:-2]
+        print(
+            f"| {n_samples} | {seconds:.0f} | {1e3 * np.abs(deviation).max():.4f} | {np.sqrt((z**2).mean()):.2f} | "
+            f"{1e3 * found.free_energy.error.max():.4f} | {100 * relative.max():.2f} | {(~found.reliable).sum()} |",
+            flush=True,
+        )
+    print(f"\nindependent run: {check:.0f} s")
+
+
+def calibration(arguments: argparse.Namespace) -> None:
+    """Print z-scores of every estimator over 200 small runs."""
+    model = small_model(arguments)
+    hamiltonian = model.problem.hamiltonian
+    enumeration = alloygen.enumerate_configurations(hamiltonian)
+    condition = {"temperature": 550.0, "chemical_potentials": {"Au": 0.03}}
+    exact = enumeration.averages(**condition)
+    conditions = Conditions.single(hamiltonian, 550.0, {"Au": 0.03})
+    options = {"orders": model._orders, "kind": model.site_order}
+    shared = {**options, "reference": model.reference}
+    runs = {
+        "importance sampling": lambda seed: [importance_sampling(model.model, conditions, 300, **shared, seed=seed)[0]],
+        "acceptance ratio": lambda seed: [acceptance_ratio(model.model, conditions, 300, **shared, seed=seed)],
+        "annealed importance sampling": lambda seed: [
+            annealed_free_energy(model.model, conditions, 320, **options, seed=seed)
+        ],
+        "neural Metropolis-Hastings": lambda seed: list(
+            neural_averages(model.model, conditions, 4000, **options, seed=seed).values()
+        ),
+    }
+    truth = {"grand_potential": exact.grand_potential, "energy": exact.energy, "heat_capacity": exact.heat_capacity}
+    print(
+        f"\n## z-scores over {arguments.repeats} runs at 550 K, dmu = 0.03 eV\n\n| estimator | quantity | RMS z | mean z | largest |\n|---|---|---|---|---|"
+    )
+    for name, run in runs.items():
+        scores: dict[str, list[float]] = {}
+        for seed in range(arguments.repeats):
+            for estimate in run(seed):
+                if estimate.quantity in truth:
+                    z = (estimate.value - truth[estimate.quantity]) / estimate.error
+                    scores.setdefault(estimate.quantity, []).append(z)
+        for quantity, values in scores.items():
+            z = np.array(values)
+            print(
+                f"| {name} | {quantity} | {np.sqrt((z**2).mean()):.2f} | {z.mean():.2f} | {np.abs(z).max():.1f} |",
+                flush=True,
+            )
+    reference = exact_free_energy(hamiltonian, [400.0, 800.0], lattice_name="fcc")
+    z = []
+    for seed in range(arguments.repeats // 5):
+        found = model.canonical_free_energy(
+            temperatures=[400.0, 800.0], n_samples=4000, check=False, allow_unreliable=True, seed=seed
+        )
+        z.append((found.free_energy.value - reference.free_energy.value)[:, 2:-2] / found.free_energy.error[:, 2:-2])
+    scores = np.array(z)
+    print(
+        f"| canonical, {len(z)} runs | free_energy | {np.sqrt((scores**2).mean()):.2f} | {scores.mean():.2f} | {np.abs(scores).max():.1f} |"
+    )
+
+
+def failures(arguments: argparse.Namespace) -> None:
+    """Certify healthy fits and one that never saw CuAu."""
+    expansion = alloygen.datasets.cuau()
+    problem = alloygen.Problem.from_cluster_expansion(expansion, (2, 2, 4))
+    exact = alloygen.enumerate_configurations(problem.hamiltonian)
+    grid = [(t, mu) for t in (350, 600, 1000) for mu in (-0.15, 0.0, 0.1)]
+    alarms, values, z = 0, 0, []
+    for seed in range(arguments.fits):
+        model = alloygen.fit(problem, temperatures=(300, 1200), budget="60s", seed=seed, progress=False)
+        for temperature, mu in grid:
+            condition = {"temperature": temperature, "chemical_potentials": {"Au": mu}}
+            found = model.certify(**condition, allow_unreliable=True, n_samples=10_000)
+            z.append((found.value - exact.averages(**condition).grand_potential) / found.error)
+            alarms, values = alarms + (not found.reliable), values + 1
+            if not found.reliable:
+                print(f"fit {seed}, {condition}: {found.reason}; z = {z[-1]:.1f}", flush=True)
+    if arguments.fits:
+        print(
+            f"\n{arguments.fits} healthy fits of 60 s: {alarms} alarms in {values} values, RMS z {np.sqrt(np.mean(np.square(z))):.2f}"
+        )
+    model = planted(problem)
+    for temperature in (350, 500, 600):
+        condition = {"temperature": temperature, "chemical_potentials": {"Au": 0.0}}
+        found = model.certify(**condition, allow_unreliable=True)
+        error = found.value_per_site - exact.averages(**condition).grand_potential / 16
+        print(
+            f"trained without CuAu, {temperature} K: off by {1e3 * error:.2f} meV/site, reliable {found.reliable}: {found.reason}"
+        )
+
+
+def planted(problem: alloygen.Problem) -> alloygen.FittedModel:
+    """Train like ``alloygen.fit``, on samples without CuAu and what is near it."""
+    full = alloygen.fit(problem, temperatures=(300, 1200), budget="2 steps", progress=False)
+    data = sample_reference(problem.hamiltonian, full.window, seed=0)[0]
+    withheld = np.abs(data.counts[:, :, 1] - 8) <= 2
+    generator = np.random.default_rng(0)
+    rows = np.flatnonzero(~withheld.all(axis=1))
+    picks = np.array([generator.choice(np.flatnonzero(~withheld[row]), size=withheld.shape[1]) for row in rows])
+    index = rows[:, None], picks
+    left = ReferenceData(
+        data.temperature[rows], data.chemical_potentials[rows], data.occupation[index], data.energy[index], data.counts[index]
+    )  # fmt: skip
+    kept, held_out = left.split(128)
+    network = AnyOrderModel(problem.hamiltonian, full.window, None, 0)
+    result = Trainer(network, kept, TrainingConfig(), 0).run(Budget(seconds=180.0), ())
+    return alloygen.FittedModel(problem, result.model.requires_grad_(False), result.site_order, held_out, {"seed": 0})
+
+
+def table_free_energy(supercell: str, method: str) -> CanonicalFreeEnergy:
+    """Return the reference engine's shipped free energies as an object, with replicates from its stated errors."""
+    table = alloygen.datasets.cuau_reference(supercell, method)
+    pivot = {
+        name: table.pivot(index="temperature", columns="n_Au", values=f"{name}_per_site")
+        for name in (
+            "free_energy",
+            "free_energy_error",
+            "energy",
+            "energy_error",
+            "heat_capacity",
+            "heat_capacity_error",
+        )
+    }
+    grid, gold = pivot["free_energy"].index.to_numpy(float), pivot["free_energy"].columns.to_numpy(int)
+    n_sites = int(gold.max())
+    data = {name: p.to_numpy() for name, p in pivot.items()}
+    free, error = data["free_energy"], data["free_energy_error"]
+    noise = np.random.default_rng(0).normal(size=(64, *free.shape))
+    energy = Measured(data["energy"], data["energy_error"])
+    return CanonicalFreeEnergy(
+        n_sites, ("Cu", "Au"), "atomic", "fcc", grid, np.stack([n_sites - gold, gold], axis=1), Measured(free, error), energy,
+        Measured((energy.value - free) / grid[:, None], np.hypot(energy.error, error) / grid[:, None]),
+        Measured(data["heat_capacity"], data["heat_capacity_error"]), free + noise * error, np.full(free.shape, np.inf),
+        (("",) * len(gold),) * len(grid), method, 0.0,
+    )  # fmt: skip
+
+
+def diagram(arguments: argparse.Namespace) -> None:
+    """Compare the diagram of 64 sites with the reference engine's."""
+    model = alloygen.load(arguments.model)
+    begin = time.perf_counter()
+    model.independent_check()
+    check = time.perf_counter() - begin
+    found = model.canonical_free_energy(temperatures=TEMPERATURES, n_samples=arguments.samples, allow_unreliable=True)
+    seconds = time.perf_counter() - begin
+    result = phase_diagram(found, "Au", allow_unreliable=True)
+    print(
+        f"\n## Diagram of {found.n_sites} sites, {arguments.samples} draws: {seconds:.0f} s in all, {check:.0f} s of them the independent run"
+    )
+    print(f"flagged: {(~found.reliable).sum()} of {found.reliable.size}")
+    for method in ("metadynamics", "replica-exchange"):
+        table = table_free_energy("4x4x4", method)
+        gap = found.free_energy.value - table.free_energy.value
+        z = gap[:, 1:-1] / np.hypot(found.free_energy.error, table.free_energy.error)[:, 1:-1]
+        print(
+            f"F(T, x) against {method}: largest gap {1e3 * np.abs(gap).max():.3f} meV/site, median {1e3 * np.median(np.abs(gap)):.4f}, "
+            f"RMS z {np.sqrt((z**2).mean()):.2f}, largest {np.abs(z).max():.1f}"
+        )
+        compare(result, phase_diagram(table, "Au"), method)
+
+
+def compare(ours, theirs, method: str) -> None:  # type: ignore[no-untyped-def]
+    """Print how far the boundaries of two diagrams are apart, in units of their intervals."""
+    scores, worst, missing = [], 0.0, 0
+    for temperature in ours.temperatures:
+        first, second = ours.at(temperature), theirs.at(temperature)
+        missing += abs(len(first) - len(second))
+        for a in first:
+            if not second:
+                continue
+            b = min(second, key=lambda line: abs(sum(line.fractions) - sum(a.fractions)))
+            for k in (0, 1):
+                width = np.hypot(*((line.intervals[k][1] - line.intervals[k][0]) / 3.92 for line in (a, b)))
+                gap = abs(a.fractions[k] - b.fractions[k])
+                worst = max(worst, gap)
+                scores.append(gap / max(width, 1e-6))
+    z = np.array(scores)
+    print(
+        f"boundaries against {method}: {len(z)} at {len(ours.temperatures)} temperatures, largest gap {worst:.4f}, RMS z "
+        f"{np.sqrt((z**2).mean()):.2f}, {(z > 1.96).mean():.1%} outside 95 %, tie lines without partner {missing}"
+    )
+
+
+def main() -> None:
+    """Run the parts that are asked for."""
+    parts = {"canonical": canonical, "calibration": calibration, "failures": failures, "diagram": diagram}
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="+", choices=list(parts))
+    parser.add_argument("--small-model", type=Path, help="model of Cu-Au 2x2x4; fitted for five minutes unless given")
+    parser.add_argument(
+        "--model", type=Path, default=Path("data/cuau/models/4x4x4.safetensors"), help="model of Cu-Au 4x4x4"
+    )
+    parser.add_argument("--samples", type=int, default=50_000, help="draws of the diagram")
+    parser.add_argument("--repeats", type=int, default=200, help="runs of every estimator")
+    parser.add_argument("--fits", type=int, default=20, help="healthy fits")
+    arguments = parser.parse_args()
+    for name in arguments.parts:
+        parts[name](arguments)
+
+
+if __name__ == "__main__":
+    main()
