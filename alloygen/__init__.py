@@ -16,12 +16,15 @@ from alloygen.models import ModelConfig
 from alloygen.problem import Problem, ising
 from alloygen.reference.enumeration import Enumeration, enumerate_configurations
 from alloygen.structures import ground_states
+from alloygen.thermo.free_energy import CanonicalFreeEnergy, SemigrandFreeEnergy
+from alloygen.thermo.phase_diagram import TemperatureCompositionDiagram
 from alloygen.training.trainer import TrainingConfig, TrainingStatus
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AlloygenError",
+    "CanonicalFreeEnergy",
     "ClusterHamiltonian",
     "Enumeration",
     "Estimate",
@@ -29,6 +32,8 @@ __all__ = [
     "Lattice",
     "ModelConfig",
     "Problem",
+    "SemigrandFreeEnergy",
+    "TemperatureCompositionDiagram",
     "TrainingConfig",
     "TrainingStatus",
     "__version__",

@@ -5,7 +5,7 @@ parent lattice (D0_22 is two cubes of fcc, c/a = 2). Real crystals deviate from 
 
 References
 ----------
-M. J. Mehl et al., Comput. Mater. Sci. 136, S1 (2017), doi:10.1016/j.commatsci.2017.01.017.
+M. J. Mehl et al., Computational Materials Science 136, S1 (2017), doi:10.1016/j.commatsci.2017.01.017.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ def phase_diagram_command(
 
         plot_phase_diagram(diagram).savefig(plot, dpi=150)
     if tdb is not None:
-        write_text(tdb, diagram.to_tdb().text)
+        write_text(tdb, diagram.to_tdb(allow_unreliable=allow_unreliable).text)
     if report is not None:
         from alloygen.report import write_report
 

@@ -105,7 +105,7 @@ def sample_command(
     device: DeviceOption = "auto",
     output: OutputOption = Path("samples.extxyz"),
 ) -> None:
-    """Draw structures, each with its energy and log weight, into an extended XYZ file."""
+    """Draw structures, each with its energy and log weight, into an extended XYZ file or an ASE trajectory."""
     from alloygen.adapters.ase import write_structures
 
     check_structure_target(output)

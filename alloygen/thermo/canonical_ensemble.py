@@ -15,17 +15,22 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from itertools import combinations, pairwise
+from itertools import combinations
 
 import numpy as np
-import torch
 
-from alloygen.errors import CompositionError, WindowError
+from alloygen.errors import WindowError
 from alloygen.hamiltonian import ClusterHamiltonian
-from alloygen.reference.compositions import check_separate_sublattices
+from alloygen.thermo.canonical_estimates import (
+    Averages,
+    all_counts,
+    bridged,
+    holds_compositions,
+    reweighted,
+    starting_points,
+)
 from alloygen.thermo.composition_annealing import cool_compositions
-from alloygen.thermo.composition_bridge import composition_bridge, flip_energies, has_bridges
+from alloygen.thermo.composition_bridge import has_bridges
 from alloygen.thermo.condition_samples import ConditionSamples
 from alloygen.thermo.free_energy import CanonicalFreeEnergy
 from alloygen.thermo.multistate_density import MultistateDensity, multistate_density
@@ -36,25 +41,12 @@ Array = np.ndarray
 
 #: Fewest samples that a free energy must be worth: its error is then k_B T / 5 per supercell.
 MIN_EFFECTIVE_SAMPLES = 25
-#: Fewest draws behind an average of draws: with less, the bootstrap does not know its error.
-MIN_EFFECTIVE_DRAWS = 25
+#: Measurements of a population that count as one independent configuration.
+STEPS_PER_INDEPENDENT = 4
 #: Estimates that differ by more standard errors, and by more of ln Z, disagree.
 MAX_DISCREPANCY = (5.0, 0.02)
 #: Error of ln Z below which nothing is claimed: rounding of log q, and of energy cells.
 ROUNDING = 1e-6
-#: Start configurations of a population are picked from at most so many samples.
-MAX_STARTS = 2000
-
-
-@dataclass(frozen=True, eq=False)
-class _Averages:
-    """ln Z, <E>, the variance of E and observables; shape (n_replicates + 1, n_T, n_x, ...), NaN where unknown."""
-
-    log_z: Array
-    energy: Array
-    variance: Array
-    short_range_order: Array
-    long_range_order: Array
 
 
 def canonical_free_energy(
@@ -105,22 +97,28 @@ def canonical_free_energy(
         samples, observables=order.observe(samples.occupation), n_replicates=n_replicates, seed=seed
     )
     problems = [*problems, *_contradictions(hamiltonian, samples, density)]
-    counts, place = _all_counts(hamiltonian, density)
-    drawn = _from_density(samples, density, betas, len(counts), place)
+    counts, place = all_counts(hamiltonian, density)
+    drawn = reweighted(samples, density, betas, len(counts), place)
     candidates = [drawn]
     if has_bridges(hamiltonian):
-        candidates.append(_bridged(hamiltonian, samples, density, betas, drawn))
-    starts = _starting_points(samples, density, betas[-1], len(counts), place)
-    if _cools(hamiltonian) and all(len(weights) for _, weights in starts):
+        candidates.append(bridged(hamiltonian, samples, density, betas, drawn))
+    starts = starting_points(samples, density, betas[-1], len(counts), place)
+    if holds_compositions(hamiltonian) and all(len(weights) for _, weights in starts):
         top = _combined([c.log_z[:, -1] for c in candidates])
         cooled = cool_compositions(
             hamiltonian, [s for s, _ in starts], [w for _, w in starts], top, grid, observe=order.observe, seed=seed,
             progress=progress,
         )  # fmt: skip
         candidates.append(
-            _Averages(cooled.log_partition_function, cooled.energy, cooled.variance, **cooled.observables)
+            Averages(
+                cooled.log_partition_function,
+                cooled.energy,
+                cooled.variance,
+                **cooled.observables,
+                independent=np.full(cooled.energy.shape[1:], cooled.n_measured / STEPS_PER_INDEPENDENT),
+            )
         )
-    merged = _Averages(**{f.name: _combined([getattr(c, f.name) for c in candidates]) for f in fields(_Averages)})
+    merged = _merged(candidates)
     reasons = _reasons(merged.log_z, [c.log_z for c in candidates], problems)
     return _result(hamiltonian, grid, counts, merged, reasons, order, time.perf_counter() - begin)
 
@@ -145,127 +143,27 @@ def _contradictions(
     ]
 
 
-# ---------------------------------------------------------------------- candidates
-
-
-def _all_counts(hamiltonian: ClusterHamiltonian, density: MultistateDensity) -> tuple[Array, Array]:
-    """Return all compositions, and where those of the density are among them."""
-    if not has_bridges(hamiltonian):
-        return density.counts, np.arange(len(density.counts))
-    lattice = hamiltonian.lattice
-    first, second = (lattice.species.index(name) for name in lattice.variable_species)
-    number = np.arange(len(lattice.active_sites) + 1)
-    spectators = int((lattice.species_codes[lattice.n_allowed == 1, 0] == second).sum())
-    counts = np.repeat(density.counts[:1], len(number), axis=0)
-    total = counts[0, first] + counts[0, second]
-    counts[:, second] = spectators + number
-    counts[:, first] = total - counts[:, second]
-    return counts, density.counts[:, second] - spectators
-
-
-def _spread(values: Array, n_x: int, place: Array) -> Array:
-    """Put columns of the density's compositions among all, NaN elsewhere."""
-    out = np.full((len(values), n_x, *values.shape[2:]), np.nan)
-    out[:, place] = values
-    return out
-
-
-def _effective_draws(samples: ConditionSamples, density: MultistateDensity, betas: Sequence[float]) -> list[Array]:
-    """Return how many draws near each temperature are behind each composition of the density.
-
-    Kish's number of the draws' weights, a draw's being the sum over its walk: steps of a slow walk are not independent. Only draws
-    of the temperatures on either side count: hotter ones alone can miss the configurations that matter, however many they are.
-    """
-    composition = density.composition[density.cell]
-    group, member = np.unique(composition * samples.n_draws + samples.draw, return_inverse=True)
-    owner = group // samples.n_draws
-    shares = density.sample_weights(0)
-    drawn = np.unique(samples.beta)
-    found = []
-    for beta in betas:
-        near = np.searchsorted(drawn, beta * (1 + np.array([1e-9, -1e-9])))
-        low, high = drawn[max(near[0] - 1, 0)], drawn[min(near[1], len(drawn) - 1)]
-        inside = (samples.beta >= low) & (samples.beta <= high)
-        boltzmann = np.exp(-beta * (samples.energy - samples.energy.min()))
-        weight = np.bincount(member.reshape(-1), shares * boltzmann * inside[samples.condition])
-        # Per composition, so that rare ones do not underflow.
-        peak = np.zeros(len(density.counts))
-        np.maximum.at(peak, owner, weight)
-        scaled = np.divide(weight, peak[owner], out=np.zeros_like(weight), where=peak[owner] > 0)
-        total, square = np.bincount(owner, scaled), np.bincount(owner, scaled**2)
-        found.append(np.divide(total**2, square, out=np.zeros_like(total), where=square > 0))
-    return found
-
-
-def _from_density(
-    samples: ConditionSamples, density: MultistateDensity, betas: Sequence[float], n_x: int, place: Array
-) -> _Averages:
-    """Return the density's averages, NaN where too few draws are behind them."""
-    rows: dict[str, list[Array]] = {f.name: [] for f in fields(_Averages)}
-    for beta, effective in zip(betas, _effective_draws(samples, density, betas), strict=True):
-        sums = density.canonical(beta)
-        few = effective < MIN_EFFECTIVE_DRAWS
-        for name, values in (
-            ("log_z", sums.log_partition_function), ("energy", sums.energy), ("variance", sums.variance),
-            *sums.observables.items(),
-        ):  # fmt: skip
-            known = np.where(few.reshape(1, -1, *[1] * (values.ndim - 2)) | ~np.isfinite(values), np.nan, values)
-            rows[name].append(_spread(known, n_x, place))
-    return _Averages(**{name: np.stack(values, axis=1) for name, values in rows.items()})
-
-
-def _bridged(
-    hamiltonian: ClusterHamiltonian,
-    samples: ConditionSamples,
-    density: MultistateDensity,
-    betas: Sequence[float],
-    drawn: _Averages,
-) -> _Averages:
-    """Return the ratios' ln Z, and no averages; NaN at temperatures where a composition in between was hardly drawn."""
-    lattice = hamiltonian.lattice
-    flips = flip_energies(hamiltonian, samples.occupation), samples.occupation[:, lattice.active_sites]
-    ends = np.zeros((2, lattice.n_sites), dtype=np.int64)
-    ends[1, lattice.active_sites] = 1
-    low, high = hamiltonian.energy(torch.from_numpy(ends)).tolist()
-    log_z = np.stack(
-        [
-            composition_bridge(density, samples, flips, beta, drawn.log_z[0, t], (low, high)).log_partition_function
-            for t, beta in enumerate(betas)
-        ],
-        axis=1,
-    )
-    broken = np.isnan(drawn.log_z[0, :, 1:-1]).any(axis=1)
-    log_z[:, broken] = np.nan
-    unknown = {f.name: np.full_like(getattr(drawn, f.name), np.nan) for f in fields(_Averages)}
-    return _Averages(**{**unknown, "log_z": log_z})
-
-
-def _starting_points(
-    samples: ConditionSamples, density: MultistateDensity, beta: float, n_x: int, place: Array
-) -> list[tuple[Array, Array]]:
-    """Return configurations of every composition and their canonical weights at one temperature."""
-    weight = density.sample_weights(0) * np.exp(-beta * (samples.energy - samples.energy.min()))
-    label = place[density.composition[density.cell]]
-    order = np.argsort(label, kind="stable")
-    edges = np.searchsorted(label[order], np.arange(n_x + 1))
-    starts = []
-    for low, high in pairwise(edges):
-        chosen = order[low:high]
-        if high - low > MAX_STARTS:
-            chosen = chosen[np.argsort(weight[chosen])[-MAX_STARTS:]]
-        starts.append((samples.occupation[chosen], weight[chosen]))
-    return starts
-
-
-def _cools(hamiltonian: ClusterHamiltonian) -> bool:
-    try:
-        check_separate_sublattices(hamiltonian.lattice)
-    except CompositionError:
-        return False
-    return True
-
-
 # ---------------------------------------------------------------------- together
+
+
+def _merged(candidates: Sequence[Averages]) -> Averages:
+    """Combine ln Z by the variances of its estimates, and averages by the configurations behind them.
+
+    Averages by their variances would be biased: a population that never left the ground state has none.
+    """
+    found = {"log_z": _combined([c.log_z for c in candidates])}
+    for name in ("energy", "variance", "short_range_order", "long_range_order"):
+        arrays = [getattr(c, name) for c in candidates]
+        known = [np.isfinite(a).all(axis=0) for a in arrays]
+        shape = arrays[0].shape[1:]
+        weights = [
+            np.where(k, c.independent.reshape(*c.independent.shape, *[1] * (len(shape) - 2)), 0.0)
+            for k, c in zip(known, candidates, strict=True)
+        ]
+        total = np.sum(weights, axis=0)
+        mean = np.sum([w * np.where(k, a, 0.0) for w, k, a in zip(weights, known, arrays, strict=True)], axis=0)
+        found[name] = np.where(total > 0, mean / np.where(total > 0, total, 1.0), np.nan)
+    return Averages(**found, independent=np.sum([c.independent for c in candidates], axis=0))
 
 
 def _combined(candidates: Sequence[Array]) -> Array:
@@ -323,7 +221,7 @@ def _result(
     hamiltonian: ClusterHamiltonian,
     grid: Array,
     counts: Array,
-    merged: _Averages,
+    merged: Averages,
     reasons: tuple[tuple[str, ...], ...],
     order: OrderObserver,
     wall_time: float,
@@ -336,6 +234,9 @@ def _result(
     entropy = (energy - free) / grid[:, None]
     capacity = merged.variance / (kt * grid[:, None] * n)
     log_z, found = measured(merged.log_z), measured(free)
+    # What n configurations do not show may have a weight of 1 / n, at the energy of a change or two.
+    rare = 1.0 / np.maximum(merged.independent, 1.0)
+    least = hamiltonian.change_scale * rare / n, hamiltonian.change_scale**2 * rare / (kt * grid[:, None] * n)
     with np.errstate(divide="ignore"):
         effective = 1.0 / np.maximum(log_z.error, ROUNDING) ** 2
     return CanonicalFreeEnergy(
@@ -345,10 +246,10 @@ def _result(
         lattice_name=order.lattice_name,
         temperatures=grid,
         counts=counts,
-        free_energy=Measured(found.value, np.hypot(found.error, kt * ROUNDING / n)),
-        energy=measured(energy),
-        entropy=measured(entropy),
-        heat_capacity=measured(capacity),
+        free_energy=_at_least(found, kt * ROUNDING / n),
+        energy=_at_least(measured(energy), least[0]),
+        entropy=_at_least(measured(entropy), least[0] / grid[:, None]),
+        heat_capacity=_at_least(measured(capacity), least[1]),
         replicates=free[1:],
         effective_sample_size=effective,
         reasons=reasons,
@@ -358,6 +259,10 @@ def _result(
             measured(merged.short_range_order), measured(merged.long_range_order), counts / n + 0 * free[0, ..., None]
         ),
     )
+
+
+def _at_least(found: Measured, least: Array) -> Measured:
+    return Measured(found.value, np.hypot(found.error, least))
 
 
 def measured(values: Array) -> Measured:

@@ -27,8 +27,9 @@ Array = np.ndarray
 
 #: Independent populations of every composition, and members of each.
 N_ISLANDS, ISLAND_SIZE = 16, 24
-#: Sweeps at every temperature of the path, and how often averages are taken at those that are asked for.
-SWEEPS, MEASUREMENTS = 12, 8
+#: Sweeps at every temperature of the path; averages at those that are asked for are taken after so many sweeps, this often at
+#: least, and more often in small cells, as long as it takes no more trials than this.
+SWEEPS, SWEEPS_BETWEEN, MEASUREMENTS, MEASUREMENT_TRIALS = 12, 2, 8, 1.2e7
 #: Relative steps of temperature: so that beta E varies by less than one within a population.
 LARGEST_STEP, STEP_SCALE = 0.05, 0.35
 
@@ -48,6 +49,8 @@ class CooledCompositions:
         Averages, shape (n_replicates + 1, n_T, n_x, ...).
     n_trials
         Trials of all members.
+    n_measured
+        Configurations that every average is taken over.
     """
 
     log_partition_function: Array
@@ -55,6 +58,7 @@ class CooledCompositions:
     variance: Array
     observables: dict[str, Array]
     n_trials: int
+    n_measured: int
 
 
 def cool_compositions(
@@ -123,7 +127,8 @@ def cool_compositions(
         if progress is not None:
             progress((step + 1) / len(beta))
     order = [found[t] for t in range(len(temperatures))]
-    return _collect(order, log_z, generator, sampler.trials * len(codes))
+    n_measured = N_ISLANDS * ISLAND_SIZE * _n_measurements(sampler)
+    return _collect(order, log_z, generator, sampler.trials * len(codes), n_measured)
 
 
 def _path(temperatures: Array, n_sites: int) -> tuple[Array, dict[int, int]]:
@@ -149,16 +154,22 @@ class _Averages:
     observables: dict[str, Array]
 
 
+def _n_measurements(sampler: MetropolisSampler) -> int:
+    trials = SWEEPS_BETWEEN * len(sampler.energy) * len(sampler.hamiltonian.lattice.active_sites)
+    return max(MEASUREMENTS, int(MEASUREMENT_TRIALS / trials))
+
+
 def _measure(sampler: MetropolisSampler, growth: Array, observe: Observer) -> _Averages:
     n_x = len(growth)
+    n_measurements = _n_measurements(sampler)
     sums: dict[str, Array] = {}
 
     def add(name: str, values: Array) -> None:
-        mean = values.reshape(n_x, N_ISLANDS, ISLAND_SIZE, *values.shape[1:]).mean(axis=2) / MEASUREMENTS
+        mean = values.reshape(n_x, N_ISLANDS, ISLAND_SIZE, *values.shape[1:]).mean(axis=2) / n_measurements
         sums[name] = sums.get(name, 0.0) + mean
 
-    for _ in range(MEASUREMENTS):
-        sampler.sweep(max(1, SWEEPS // MEASUREMENTS) + 1)
+    for _ in range(n_measurements):
+        sampler.sweep(SWEEPS_BETWEEN)
         add("energy", sampler.energy)
         add("square", sampler.energy**2)
         for name, values in observe(sampler.occupation).items():
@@ -167,7 +178,9 @@ def _measure(sampler: MetropolisSampler, growth: Array, observe: Observer) -> _A
     return _Averages(growth, sums["energy"], sums["square"], observables)
 
 
-def _collect(order: list[_Averages], log_z: Array, generator: np.random.Generator, n_trials: int) -> CooledCompositions:
+def _collect(
+    order: list[_Averages], log_z: Array, generator: np.random.Generator, n_trials: int, n_measured: int
+) -> CooledCompositions:
     """Average over islands, weighted by their partition functions, for the result and the replicates."""
     n_x = log_z.shape[1]
     picks = generator.integers(N_ISLANDS, size=(len(log_z), n_x, N_ISLANDS))
@@ -192,5 +205,5 @@ def _collect(order: list[_Averages], log_z: Array, generator: np.random.Generato
             observables[name].append(average(values, weight))
     return CooledCompositions(
         np.stack(log_zs, axis=1), np.stack(energies, axis=1), np.stack(variances, axis=1),
-        {name: np.stack(values, axis=1) for name, values in observables.items()}, n_trials,
+        {name: np.stack(values, axis=1) for name, values in observables.items()}, n_trials, n_measured,
     )  # fmt: skip

@@ -20,10 +20,14 @@ from scipy.special import logsumexp
 
 from alloygen.errors import CompositionError, TemperatureError
 from alloygen.thermo.results import Measured, Result, readonly
+from alloygen.thermo.tables import add_measured, dataframe
 from alloygen.units import UnitSystem, unit_system
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pymatgen.analysis.phase_diagram import PhaseDiagram
+
+    from alloygen.adapters.pymatgen_entries import FreeEnergyEntry
 
 Array = np.ndarray
 
@@ -130,16 +134,16 @@ class SemigrandFreeEnergy(Result):
             "grand_potential": self.grand_potential, "energy": self.energy, "entropy": self.entropy,
             "heat_capacity": self.heat_capacity,
         }  # fmt: skip
-        _add_measured(columns, measured, "_per_site")
+        add_measured(columns, measured, "_per_site")
         by_species = {
             f"{label}_{name}": data[..., index]
             for label, data in (("x", self.fractions), ("susceptibility", self.susceptibility))
             for index, name in enumerate(self.species)
         }
-        _add_measured(columns, by_species, "")
+        add_measured(columns, by_species, "")
         columns["grand_potential_lower_bound_per_site"] = self.lower_bound.ravel()
         columns["grand_potential_upper_bound_per_site"] = self.upper_bound.ravel()
-        return _dataframe(self, columns)
+        return dataframe(self, columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,8 +268,24 @@ class CanonicalFreeEnergy(Result):
         measured = {
             "free_energy": self.free_energy, "energy": self.energy, "entropy": self.entropy, "heat_capacity": self.heat_capacity,
         }  # fmt: skip
-        _add_measured(columns, measured, "_per_site")
-        return _dataframe(self, columns)
+        add_measured(columns, measured, "_per_site")
+        return dataframe(self, columns)
+
+    def to_entries(
+        self, temperature: float, *, reference: Mapping[str, float] | None = None, allow_unreliable: bool = False
+    ) -> list[FreeEnergyEntry]:
+        """Return one pymatgen entry per composition; see :func:`alloygen.adapters.pymatgen_entries.free_energy_entries`."""
+        from alloygen.adapters.pymatgen_entries import free_energy_entries
+
+        return free_energy_entries(self, temperature, reference=reference, allow_unreliable=allow_unreliable)
+
+    def to_pymatgen(
+        self, temperature: float, *, reference: Mapping[str, float] | None = None, allow_unreliable: bool = False
+    ) -> PhaseDiagram:
+        """Return pymatgen's diagram at one temperature; see :func:`alloygen.adapters.pymatgen_entries.to_phase_diagram`."""
+        from alloygen.adapters.pymatgen_entries import to_phase_diagram
+
+        return to_phase_diagram(self, temperature, reference=reference, allow_unreliable=allow_unreliable)
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write :meth:`to_dataframe` to a CSV file, whole or not at all."""
@@ -278,45 +298,3 @@ def _make_readonly(result: Any) -> None:
     for name, value in vars(result).items():
         if isinstance(value, np.ndarray):
             object.__setattr__(result, name, readonly(value, value.dtype))
-
-
-def _add_measured(columns: dict[str, Array], measured: Mapping[str, Measured], suffix: str) -> None:
-    for name, data in measured.items():
-        columns[f"{name}{suffix}"] = data.value.ravel()
-        columns[f"{name}_error{suffix}"] = data.error.ravel()
-
-
-def _dataframe(result: SemigrandFreeEnergy | CanonicalFreeEnergy, columns: dict[str, Any]) -> pd.DataFrame:
-    import pandas as pd
-
-    if result.short_range_order is not None and result.shell_distances is not None:
-        order = {f"warren_cowley_{k + 1}": result.short_range_order[..., k] for k in range(len(result.shell_distances))}
-        _add_measured(columns, order, "")
-    if result.long_range_order is not None:
-        order = {
-            f"long_range_order_{s.name}": result.long_range_order[..., k]
-            for k, s in enumerate(result.ordered_structures)
-        }
-        _add_measured(columns, order, "")
-    columns["effective_sample_size"] = result.effective_sample_size.ravel()
-    columns["reliable"] = result.reliable.ravel()
-    columns["reason"] = [reason for row in result.reasons for reason in row]
-    frame = pd.DataFrame(columns)
-    frame.attrs["units"] = {name: _unit(name, result.unit_system) for name in frame.columns}
-    return frame
-
-
-def _unit(column: str, units: UnitSystem) -> str:
-    if column == "temperature":
-        return units.temperature
-    if column.startswith("n_"):
-        return "atoms"
-    if column.startswith("chemical_potential_"):
-        return units.energy
-    if column.startswith("susceptibility"):
-        return f"1/{units.energy}"
-    if column.startswith(("entropy", "heat_capacity")):
-        return f"{units.energy}/({units.temperature} site)"
-    if column.startswith(("free_energy", "energy", "grand_potential")):
-        return f"{units.energy}/site"
-    return "1"

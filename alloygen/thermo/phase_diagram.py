@@ -13,6 +13,9 @@ from alloygen.units import UnitSystem
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pymatgen.analysis.phase_diagram import PhaseDiagram
+
+    from alloygen.adapters.pycalphad import TdbExport
 
 Array = np.ndarray
 
@@ -201,3 +204,13 @@ class TemperatureCompositionDiagram(Result):
         energies = ("chemical_potential", "chemical_potential_error")
         frame.attrs["units"] = {c: units.energy if c in energies else known.get(c, "1") for c in frame.columns}
         return frame
+
+    def to_pymatgen(self, temperature: float, *, allow_unreliable: bool = False) -> PhaseDiagram:
+        """Return pymatgen's diagram at one temperature; see :func:`alloygen.adapters.pymatgen_entries.to_phase_diagram`."""
+        return self.free_energy.to_pymatgen(temperature, allow_unreliable=allow_unreliable)
+
+    def to_tdb(self, *, powers: int = 4, temperature_terms: int = 2, allow_unreliable: bool = False) -> TdbExport:
+        """Return a Redlich-Kister database of every phase, with residuals; see :func:`alloygen.adapters.pycalphad.to_tdb`."""
+        from alloygen.adapters.pycalphad import to_tdb
+
+        return to_tdb(self, powers=powers, temperature_terms=temperature_terms, allow_unreliable=allow_unreliable)

@@ -26,6 +26,8 @@ def test_the_list_is_complete() -> None:
         "cuau_2x2x4.py",
         "cuau_reference.py",
         "ising.py",
+        "phase_diagram.py",
+        "workflow.py",
     }
 
 
@@ -76,3 +78,26 @@ def test_classical_methods() -> None:
     assert len(lines) == 12
     for *_, error, deviation, _ in lines:
         assert abs(float(deviation)) < 5 * float(error) + 1e-4
+
+
+def test_phase_diagram(tmp_path: Path) -> None:
+    output = run(
+        "phase_diagram.py", "--budget", "60 steps", "--samples", "8000", "--temperatures", "7", "--output", str(tmp_path)
+    )  # fmt: skip
+    assert "L1_0 CuAu" in output
+    assert "stable compositions" in output
+    diagram = alloygen.TemperatureCompositionDiagram.load(tmp_path / "diagram.json")
+    cold = {name for line in diagram.at(300) for name in line.phases}
+    assert {"L1_2 Cu3Au", "L1_0 CuAu", "L1_2 CuAu3"} <= cold
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {
+        "diagram.json", "tie_lines.csv", "free_energies.csv", "diagram.png", "free_energies.png", "heat_capacity.png",
+        "isotherms.png", "report.html", "pymatgen.png", "cuau.tdb",
+    }  # fmt: skip
+    table = pd.read_csv(tmp_path / "free_energies.csv")
+    assert len(table) == 7 * 17
+
+
+def test_workflow(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, str(EXAMPLES / "workflow.py")], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

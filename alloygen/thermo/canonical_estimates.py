@@ -1,0 +1,159 @@
+"""Estimates of ln Z_N of all compositions that are made from one set of draws, before they are combined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from alloygen.errors import CompositionError
+from alloygen.hamiltonian import ClusterHamiltonian
+from alloygen.reference.compositions import check_separate_sublattices
+from alloygen.thermo.composition_bridge import composition_bridge, flip_energies, has_bridges
+from alloygen.thermo.condition_samples import ConditionSamples
+from alloygen.thermo.multistate_density import MultistateDensity
+
+Array = np.ndarray
+
+#: Fewest draws behind an average of draws: with less, the bootstrap does not know its error.
+MIN_EFFECTIVE_DRAWS = 25
+#: Start configurations of a population are picked from at most so many samples.
+MAX_STARTS = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class Averages:
+    """ln Z, <E>, the variance of E and observables; shape (n_replicates + 1, n_T, n_x, ...), NaN where unknown.
+
+    ``independent`` (n_T, n_x) is about how many independent configurations the averages are taken over.
+    """
+
+    log_z: Array
+    energy: Array
+    variance: Array
+    short_range_order: Array
+    long_range_order: Array
+    independent: Array
+
+
+def all_counts(hamiltonian: ClusterHamiltonian, density: MultistateDensity) -> tuple[Array, Array]:
+    """Return all compositions, and where those of the density are among them."""
+    if not has_bridges(hamiltonian):
+        return density.counts, np.arange(len(density.counts))
+    lattice = hamiltonian.lattice
+    first, second = (lattice.species.index(name) for name in lattice.variable_species)
+    number = np.arange(len(lattice.active_sites) + 1)
+    spectators = int((lattice.species_codes[lattice.n_allowed == 1, 0] == second).sum())
+    counts = np.repeat(density.counts[:1], len(number), axis=0)
+    total = counts[0, first] + counts[0, second]
+    counts[:, second] = spectators + number
+    counts[:, first] = total - counts[:, second]
+    return counts, density.counts[:, second] - spectators
+
+
+def _spread(values: Array, n_x: int, place: Array) -> Array:
+    """Put columns of the density's compositions among all, NaN elsewhere."""
+    out = np.full((len(values), n_x, *values.shape[2:]), np.nan)
+    out[:, place] = values
+    return out
+
+
+def _effective_draws(samples: ConditionSamples, density: MultistateDensity, betas: Sequence[float]) -> list[Array]:
+    """Return how many draws near each temperature are behind each composition of the density.
+
+    Kish's number of the draws' weights, a draw's being the sum over its walk: steps of a slow walk are not independent. Only draws
+    of the temperatures on either side count: hotter ones alone can miss the configurations that matter, however many they are.
+    """
+    composition = density.composition[density.cell]
+    group, member = np.unique(composition * samples.n_draws + samples.draw, return_inverse=True)
+    owner = group // samples.n_draws
+    shares = density.sample_weights(0)
+    drawn = np.unique(samples.beta)
+    found = []
+    for beta in betas:
+        near = np.searchsorted(drawn, beta * (1 + np.array([1e-9, -1e-9])))
+        low, high = drawn[max(near[0] - 1, 0)], drawn[min(near[1], len(drawn) - 1)]
+        inside = (samples.beta >= low) & (samples.beta <= high)
+        boltzmann = np.exp(-beta * (samples.energy - samples.energy.min()))
+        weight = np.bincount(member.reshape(-1), shares * boltzmann * inside[samples.condition])
+        # Per composition, so that rare ones do not underflow.
+        peak = np.zeros(len(density.counts))
+        np.maximum.at(peak, owner, weight)
+        scaled = np.divide(weight, peak[owner], out=np.zeros_like(weight), where=peak[owner] > 0)
+        total, square = np.bincount(owner, scaled), np.bincount(owner, scaled**2)
+        found.append(np.divide(total**2, square, out=np.zeros_like(total), where=square > 0))
+    return found
+
+
+def reweighted(
+    samples: ConditionSamples, density: MultistateDensity, betas: Sequence[float], n_x: int, place: Array
+) -> Averages:
+    """Return the density's averages, NaN where too few draws are behind them."""
+    rows: dict[str, list[Array]] = {f.name: [] for f in fields(Averages) if f.name != "independent"}
+    independent = np.zeros((len(betas), n_x))
+    for t, (beta, effective) in enumerate(zip(betas, _effective_draws(samples, density, betas), strict=True)):
+        sums = density.canonical(beta)
+        few = effective < MIN_EFFECTIVE_DRAWS
+        independent[t, place] = effective
+        for name, values in (
+            ("log_z", sums.log_partition_function), ("energy", sums.energy), ("variance", sums.variance),
+            *sums.observables.items(),
+        ):  # fmt: skip
+            known = np.where(few.reshape(1, -1, *[1] * (values.ndim - 2)) | ~np.isfinite(values), np.nan, values)
+            rows[name].append(_spread(known, n_x, place))
+    return Averages(**{name: np.stack(values, axis=1) for name, values in rows.items()}, independent=independent)
+
+
+def bridged(
+    hamiltonian: ClusterHamiltonian,
+    samples: ConditionSamples,
+    density: MultistateDensity,
+    betas: Sequence[float],
+    drawn: Averages,
+) -> Averages:
+    """Return the ratios' ln Z, and no averages; NaN at temperatures where a composition in between was hardly drawn."""
+    lattice = hamiltonian.lattice
+    flips = flip_energies(hamiltonian, samples.occupation), samples.occupation[:, lattice.active_sites]
+    ends = np.zeros((2, lattice.n_sites), dtype=np.int64)
+    ends[1, lattice.active_sites] = 1
+    low, high = hamiltonian.energy(torch.from_numpy(ends)).tolist()
+    log_z = np.stack(
+        [
+            composition_bridge(density, samples, flips, beta, drawn.log_z[0, t], (low, high)).log_partition_function
+            for t, beta in enumerate(betas)
+        ],
+        axis=1,
+    )
+    broken = np.isnan(drawn.log_z[0, :, 1:-1]).any(axis=1)
+    log_z[:, broken] = np.nan
+    unknown = {f.name: np.full_like(getattr(drawn, f.name), np.nan) for f in fields(Averages)}
+    return Averages(**{**unknown, "log_z": log_z, "independent": np.zeros_like(drawn.independent)})
+
+
+def starting_points(
+    samples: ConditionSamples, density: MultistateDensity, beta: float, n_x: int, place: Array
+) -> list[tuple[Array, Array]]:
+    """Return configurations of every composition and their canonical weights at one temperature."""
+    weight = density.sample_weights(0) * np.exp(-beta * (samples.energy - samples.energy.min()))
+    label = place[density.composition[density.cell]]
+    order = np.argsort(label, kind="stable")
+    edges = np.searchsorted(label[order], np.arange(n_x + 1))
+    starts = []
+    for low, high in pairwise(edges):
+        chosen = order[low:high]
+        if high - low > MAX_STARTS:
+            chosen = chosen[np.argsort(weight[chosen])[-MAX_STARTS:]]
+        starts.append((samples.occupation[chosen], weight[chosen]))
+    return starts
+
+
+def holds_compositions(hamiltonian: ClusterHamiltonian) -> bool:
+    """Return whether exchanges keep a composition: no species sits on several sublattices."""
+    try:
+        check_separate_sublattices(hamiltonian.lattice)
+    except CompositionError:
+        return False
+    return True
