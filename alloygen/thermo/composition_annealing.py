@@ -25,8 +25,8 @@ from alloygen.sampling.weights import systematic_resample
 
 Array = np.ndarray
 
-#: Independent populations of every composition, and members of each.
-N_ISLANDS, ISLAND_SIZE = 16, 24
+#: Independent populations of every composition; members of each, at least and at most, and of all together in between.
+N_ISLANDS, ISLAND_SIZES, MEMBERS = 16, (24, 128), 30_000
 #: Sweeps at every temperature of the path; averages at those that are asked for are taken after so many sweeps, this often at
 #: least, and more often in small cells, as long as it takes no more trials than this.
 SWEEPS, SWEEPS_BETWEEN, MEASUREMENTS, MEASUREMENT_TRIALS = 12, 2, 8, 1.2e7
@@ -92,7 +92,9 @@ def cool_compositions(
         Called with the finished fraction.
     """
     generator = np.random.default_rng([seed, 5])
-    n_x, size = len(starts), N_ISLANDS * ISLAND_SIZE
+    n_x = len(starts)
+    members = int(np.clip(MEMBERS // (n_x * N_ISLANDS), *ISLAND_SIZES))
+    size = N_ISLANDS * members
     codes = np.concatenate(
         [
             start[systematic_resample(np.log(np.maximum(weight, 1e-300)), size, generator)][generator.permutation(size)]
@@ -112,12 +114,12 @@ def cool_compositions(
     found: dict[int, _Averages] = {}
     for step, here in enumerate(beta):
         if step:
-            log_weight = -(here - beta[step - 1]) * sampler.energy.reshape(n_x, N_ISLANDS, ISLAND_SIZE)
-            growth += logsumexp(log_weight, axis=2) - np.log(ISLAND_SIZE)
+            log_weight = -(here - beta[step - 1]) * sampler.energy.reshape(n_x, N_ISLANDS, members)
+            growth += logsumexp(log_weight, axis=2) - np.log(members)
             chosen = np.array(
-                [[systematic_resample(island, ISLAND_SIZE, generator) for island in row] for row in log_weight]
+                [[systematic_resample(island, members, generator) for island in row] for row in log_weight]
             )
-            first = np.arange(n_x * N_ISLANDS).reshape(n_x, N_ISLANDS, 1) * ISLAND_SIZE
+            first = np.arange(n_x * N_ISLANDS).reshape(n_x, N_ISLANDS, 1) * members
             sampler.set_occupation(sampler.occupation[(first + chosen).ravel()])
             sampler.beta[:] = here
         if step in wanted:
@@ -127,7 +129,7 @@ def cool_compositions(
         if progress is not None:
             progress((step + 1) / len(beta))
     order = [found[t] for t in range(len(temperatures))]
-    n_measured = N_ISLANDS * ISLAND_SIZE * _n_measurements(sampler)
+    n_measured = size * _n_measurements(sampler)
     return _collect(order, log_z, generator, sampler.trials * len(codes), n_measured)
 
 
@@ -161,11 +163,11 @@ def _n_measurements(sampler: MetropolisSampler) -> int:
 
 def _measure(sampler: MetropolisSampler, growth: Array, observe: Observer) -> _Averages:
     n_x = len(growth)
-    n_measurements = _n_measurements(sampler)
+    n_measurements, members = _n_measurements(sampler), len(sampler.energy) // (n_x * N_ISLANDS)
     sums: dict[str, Array] = {}
 
     def add(name: str, values: Array) -> None:
-        mean = values.reshape(n_x, N_ISLANDS, ISLAND_SIZE, *values.shape[1:]).mean(axis=2) / n_measurements
+        mean = values.reshape(n_x, N_ISLANDS, members, *values.shape[1:]).mean(axis=2) / n_measurements
         sums[name] = sums.get(name, 0.0) + mean
 
     for _ in range(n_measurements):

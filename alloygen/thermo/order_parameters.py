@@ -19,7 +19,7 @@ configuration is credited to the structure it is most like, the one of the large
 References
 ----------
 W. L. Bragg and E. J. Williams, Proc. R. Soc. A 145, 699 (1934), doi:10.1098/rspa.1934.0132.
-A. G. Khachaturyan, Prog. Mater. Sci. 22, 1 (1978), doi:10.1016/0079-6425(78)90003-8.
+A. G. Khachaturyan, Progress in Materials Science 22, 1 (1978), doi:10.1016/0079-6425(78)90003-8.
 """
 
 from __future__ import annotations

@@ -178,7 +178,10 @@ def test_ratios_beat_counting(exact):
     assert found[1:].std(axis=0).max() < 0.6 * counted[1:].std(axis=0).max()
 
 
-def test_cooled_populations_are_right(exact):
+def test_cooled_populations_are_right(exact, monkeypatch):
+    # The smallest populations, and few averages, which are not compared here.
+    monkeypatch.setattr("alloygen.thermo.composition_annealing.MEMBERS", 0)
+    monkeypatch.setattr("alloygen.thermo.composition_annealing.MEASUREMENT_TRIALS", 0.0)
     hamiltonian = exact.hamiltonian
     hot, grid = 1200.0, np.array([350.0, 700.0, 1200.0])
     beta = hamiltonian.units.beta(hot)
