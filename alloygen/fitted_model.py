@@ -245,7 +245,7 @@ class FittedModel:
         WindowError, TemperatureError, ChemicalPotentialError
             If the grid is empty, unusable or outside the window.
         """
-        run = self.independent_check() if check else None
+        run = self.independent_check if check else None
         found = self._source.semigrand(
             temperatures, chemical_potentials, n_samples=n_samples, order=self._order, check=run, seed=seed,
             progress=progress,
@@ -286,7 +286,7 @@ class FittedModel:
         """
         grid = np.linspace(*self.window.temperatures, N_GRID) if temperatures is None else temperatures
         found = self._source.canonical(
-            grid, n_samples=n_samples, order=self._order, check=self.independent_check() if check else None, seed=seed,
+            grid, n_samples=n_samples, order=self._order, check=self.independent_check if check else None, seed=seed,
             progress=progress,
         )  # fmt: skip
         if not allow_unreliable:

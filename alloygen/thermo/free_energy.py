@@ -247,14 +247,29 @@ class CanonicalFreeEnergy(Result):
         return int(found[0])
 
     def grand_potential(self, temperature: float, chemical_potentials: Mapping[str, float]) -> tuple[float, float]:
-        """Return the grand potential per site and its error at any chemical potentials: Xi = sum_N exp(beta mu.N) Z_N, exactly."""
+        """Return the grand potential per site and its error at any chemical potentials: Xi = sum_N exp(beta mu.N) Z_N, exactly.
+
+        Raises
+        ------
+        TemperatureError
+            If the temperature is not on the grid.
+        CompositionError
+            If the free energy of a composition is not known there.
+        """
         t = self.index_of(temperature)
+        unknown = ~np.isfinite(self.free_energy.value[t])
+        if unknown.any():
+            x = int(unknown.argmax())
+            raise CompositionError(
+                f"the free energies of {unknown.sum()} compositions are not known at {temperature:g} {self.unit_system.temperature}, "
+                f"the first of {dict(zip(self.species, self.counts[x].tolist(), strict=True))}: {self.reasons[t][x]}"
+            )
         mu = np.array([chemical_potentials.get(name, 0.0) for name in self.species])
         beta = self.unit_system.beta(temperature)
 
         def average(free: Array) -> Array:
             terms = beta * (self.counts @ mu - self.n_sites * free)
-            return -logsumexp(np.nan_to_num(terms, nan=-np.inf), axis=-1) / (beta * self.n_sites)
+            return -logsumexp(terms, axis=-1) / (beta * self.n_sites)
 
         value = float(average(self.free_energy.value[t]))
         return value, float(average(self.replicates[:, t]).std(ddof=1))

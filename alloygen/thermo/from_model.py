@@ -38,7 +38,7 @@ NOTABLE_PROBABILITY = 0.01
 
 @dataclass(frozen=True, eq=False)
 class ModelSource:
-    """A model, and how to draw from it.
+    """A model, and how to draw from it; the independent run that results are held against is made once they can be.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class ModelSource:
         *,
         n_samples: int,
         order: OrderObserver,
-        check: IndependentCheck | None,
+        check: Callable[[], IndependentCheck] | None,
         seed: int,
         progress: Callable[[float], None] | None = None,
     ) -> SemigrandFreeEnergy:
@@ -82,12 +82,12 @@ class ModelSource:
         mu = np.array([hamiltonian.lattice.chemical_potential_vector(point) for point in chemical_potentials])
         conditions = Conditions.of(hamiltonian.units, np.repeat(grid, len(mu)), np.tile(mu, (len(grid), 1)))
         window.check(hamiltonian, conditions)
+        reference = self.reference if check is None else check().data
         samples = draw_conditions(
             self.model, conditions, n_samples, orders=self.orders, kind=self.kind, seed=seed, n_steps=WALK_STEPS,
             sweeps_per_step=WALK_SWEEPS, progress=progress,
         )  # fmt: skip
         generator = np.random.default_rng([seed, 7])
-        reference = self.reference if check is None else check.data
         reverse = [
             reverse_bound(self.model, reference, conditions[k : k + 1], self.orders, self.kind, generator)
             for k in range(len(conditions))
@@ -100,7 +100,7 @@ class ModelSource:
         *,
         n_samples: int,
         order: OrderObserver,
-        check: IndependentCheck | None,
+        check: Callable[[], IndependentCheck] | None,
         seed: int,
         progress: Callable[[float], None] | None = None,
     ) -> CanonicalFreeEnergy:
@@ -123,6 +123,7 @@ class ModelSource:
             {name: window.chemical_potentials[name][0] for name in names}
         )
         window.check(hamiltonian, Conditions.of(hamiltonian.units, grid, np.tile(zero, (len(grid), 1))))
+        run = None if check is None else check()
         size = N_CHEMICAL_POTENTIALS.get(len(names), N_CHEMICAL_POTENTIALS_OF_SEVERAL)
         axes = [np.linspace(*window.chemical_potentials[name], size) for name in names]
         mu = np.array(
@@ -137,7 +138,7 @@ class ModelSource:
         found = canonical_free_energy(
             hamiltonian, samples, grid, order=order, seed=seed, progress=_part(progress, 0.5, 1.0)
         )
-        return found if check is None else against_run(found, check)
+        return found if run is None else against_run(found, run)
 
 
 def checked_temperatures(units: Any, temperatures: Sequence[float] | Array) -> Array:
@@ -171,6 +172,8 @@ def against_run(free_energy: CanonicalFreeEnergy, check: IndependentCheck) -> Ca
     sigmas, least = MAX_DISCREPANCY
     chosen = sorted({*range(0, len(free_energy.temperatures), CHECK_EVERY), len(free_energy.temperatures) - 1})
     for t in chosen:
+        if not np.isfinite(free_energy.free_energy.value[t]).all():
+            continue  # marked already
         temperature = float(free_energy.temperatures[t])
         beta = free_energy.unit_system.beta(temperature)
         for vector in check.samples.grid.chemical_potentials:
@@ -183,7 +186,7 @@ def against_run(free_energy: CanonicalFreeEnergy, check: IndependentCheck) -> Ca
             if gap <= max(least / beta / free_energy.n_sites, sigmas * float(np.hypot(error, run.error_per_site))):
                 continue
             terms = beta * (free_energy.counts @ vector - free_energy.n_sites * free_energy.free_energy.value[t])
-            probability = np.exp(np.nan_to_num(terms, nan=-np.inf) - np.nanmax(terms))
+            probability = np.exp(terms - terms.max())
             notable = probability > NOTABLE_PROBABILITY * probability.sum()
             text = (
                 f"an independent replica-exchange run differs by {gap:.2g} per site "
