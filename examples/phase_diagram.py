@@ -34,6 +34,9 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="a model that was fitted before")
     parser.add_argument("--samples", type=int, default=20_000, help="draws for the free energies")
     parser.add_argument("--temperatures", type=int, default=19, help="temperatures from 300 to 1200 K")
+    parser.add_argument(
+        "--static", action="store_true", help="a small report, with pictures instead of interactive figures"
+    )
     parser.add_argument("--output", type=Path, default=Path(), help="folder of the files that are written")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
@@ -56,11 +59,11 @@ def main() -> None:
     print(f"largest error {1e3 * np.nanmax(free_energy.free_energy.error):.3f} meV/site")
     # Isotherms and heat capacities at fixed chemical potentials.
     low, high = model.window.chemical_potentials["Au"]
-    points = [{"Au": float(mu)} for mu in np.linspace(0.6 * low, 0.6 * high, 9)]
+    points = [{"Au": float(mu)} for mu in np.linspace(0.5 * low, 0.5 * high, 17)]
     semigrand = model.semigrand_free_energy(
         temperatures=grid[::3],
         chemical_potentials=points,
-        n_samples=max(50, options.samples // 100),
+        n_samples=max(50, options.samples // 200),
         allow_unreliable=True,
     )
     checks = {
@@ -87,24 +90,34 @@ def main() -> None:
     }
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=150)
-    write_report(folder / "report.html", model, diagram, semigrand, checks=checks, title="Cu-Au")
+    write_report(
+        folder / "report.html", model, diagram, semigrand, checks=checks, title="Cu-Au", interactive=not options.static
+    )
     write_pymatgen(diagram, float(grid[0]), folder / "pymatgen.png")
     export = diagram.to_tdb(allow_unreliable=True)
     (folder / "cuau.tdb").write_text(export.text)
-    print(f"wrote {folder / 'report.html'} and {len(figures) + 5} files beside it")
+    print(f"wrote {folder / 'report.html'} and {len(figures) + 6} files beside it")
 
 
 def write_pymatgen(diagram: alloygen.TemperatureCompositionDiagram, temperature: float, path: Path) -> None:
-    """Draw the convex hull of free energies at one temperature with pymatgen, error bars included."""
+    """Draw the convex hull of free energies at one temperature with pymatgen, and, with error bars, as a page."""
     from matplotlib import pyplot
     from pymatgen.analysis.phase_diagram import PDPlotter
 
     hull = diagram.to_pymatgen(temperature, allow_unreliable=True)
     stable = sorted(entry.composition.reduced_formula for entry in hull.stable_entries)
     print(f"pymatgen, {temperature:g} K: {len(stable)} stable compositions, among them {', '.join(stable[:8])}")
-    axes = PDPlotter(hull, backend="matplotlib", show_unstable=0.05).get_plot()
-    axes.figure.savefig(path, dpi=150)
+    axes = PDPlotter(hull, backend="matplotlib", show_unstable=0).get_plot()
+    axes.set(xlim=(-0.25, 1.3), ylim=(-0.05, 0.01))
+    for text in axes.texts:
+        text.set_fontsize(11)
+    axes.tick_params(labelsize=11)
+    axes.set_xlabel("fraction of Au", fontsize=12)
+    axes.set_ylabel("free energy of mixing (eV/atom)", fontsize=12)
+    axes.figure.savefig(path, dpi=150, bbox_inches="tight")
     pyplot.close(axes.figure)
+    interactive = PDPlotter(hull, backend="plotly", show_unstable=0.02).get_plot(label_uncertainties=True)
+    interactive.write_html(path.with_suffix(".html"))
 
 
 if __name__ == "__main__":

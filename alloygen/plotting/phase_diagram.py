@@ -195,7 +195,7 @@ def _handles(diagram: TemperatureCompositionDiagram) -> list[Line2D | Patch]:
     for source in dict.fromkeys(point.source for point in diagram.ordering_temperatures):
         marker: dict[str, Any] = {"marker": ORDERING_MARKERS.get(source, "D"), "markerfacecolor": "white"}
         handles.append(Line2D([], [], color="0.3", linestyle="none", label=f"order lost: {source}", **marker))
-    if diagram.spinodals:
+    if any(len(curve) > 1 for curve in spinodal_curves(diagram)):
         handles.append(Line2D([], [], label="spinodal", **_SPINODAL))
     if diagram.invariant_points:
         kinds = ",\n".join(dict.fromkeys(point.kind for point in diagram.invariant_points))

@@ -18,6 +18,8 @@ from alloygen.thermo.multistate_density import MultistateDensity
 
 Array = np.ndarray
 
+#: Temperatures closer than this, relative, count as near.
+NEAR = 0.2
 #: Fewest draws behind an average of draws: with less, the bootstrap does not know its error.
 MIN_EFFECTIVE_DRAWS = 25
 #: Start configurations of a population are picked from at most so many samples.
@@ -65,7 +67,7 @@ def _effective_draws(samples: ConditionSamples, density: MultistateDensity, beta
     """Return how many draws near each temperature are behind each composition of the density.
 
     Kish's number of the draws' weights, a draw's being the sum over its walk: steps of a slow walk are not independent. Only draws
-    of the temperatures on either side count: hotter ones alone can miss the configurations that matter, however many they are.
+    of the temperatures on either side, or closer than 20 %, count: hotter ones alone can miss the configurations that matter, however many they are.
     """
     composition = density.composition[density.cell]
     group, member = np.unique(composition * samples.n_draws + samples.draw, return_inverse=True)
@@ -76,6 +78,7 @@ def _effective_draws(samples: ConditionSamples, density: MultistateDensity, beta
     for beta in betas:
         near = np.searchsorted(drawn, beta * (1 + np.array([1e-9, -1e-9])))
         low, high = drawn[max(near[0] - 1, 0)], drawn[min(near[1], len(drawn) - 1)]
+        low, high = min(low, beta * (1 - NEAR)), max(high, beta * (1 + NEAR))
         inside = (samples.beta >= low) & (samples.beta <= high)
         boltzmann = np.exp(-beta * (samples.energy - samples.energy.min()))
         weight = np.bincount(member.reshape(-1), shares * boltzmann * inside[samples.condition])

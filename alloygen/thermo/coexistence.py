@@ -108,14 +108,15 @@ def _note(system: BinarySystem, found: tuple[tuple[Coexistence, ...], ...]) -> s
     """Say what the finite cell does to the diagram."""
     n, units = system.n_sites, system.source.unit_system
     steps, spacing = np.diff(system.counts), np.diff(system.source.temperatures)
+    least, most = f"{spacing.min():g}", f"{spacing.max():g}"
+    grid = least if least == most else f"{least} to {most}"
     parts = [
         f"A supercell of {n} sites: fractions come in steps of {steps.max() / n:.3g}, and phase boundaries are shifted by "
         f"about 1/n = {1 / n:.2g}, which the intervals leave out.",
         f"The barrier of a tie line is the free energy of the interface in this cell, in k_B T; less than {MINIMUM_BARRIER:g}, "
         "or than four standard errors of wiggles of F(N), counts as one phase. Of a true two-phase region it does not fall in a larger cell; tie lines of barriers below "
         "about 1 need that check, and those of support below 0.95 more samples.",
-        f"Ordering temperatures and invariant points are as fine as the grid of temperatures, {spacing.min():g} to "
-        f"{spacing.max():g} {units.temperature}.",
+        f"Ordering temperatures and invariant points are as fine as the grid of temperatures, {grid} {units.temperature}.",
     ]
     if steps.max() > 1:
         parts.append(

@@ -6,7 +6,8 @@ Over an interval of the grid the fundamental theorem ties values to averages:
     Phi(mu_2) - Phi(mu_1) = - int <N> d mu.
 
 The integrals are trapezoids with the end correction -h^2 (g_2' - g_1') / 12 of Euler and Maclaurin, whose slopes g' are heat
-capacity and susceptibility; the correction itself bounds what the rule may miss where g is smooth.
+capacity and susceptibility. How far the slopes are from the step that g makes, r = g_2 - g_1 - h (g_1' + g_2') / 2, says what
+the rule may miss, |h r| / 2: for a step of g between the points this is the rigorous bound h |g_2 - g_1| / 2 of a monotone g.
 """
 
 from __future__ import annotations
@@ -119,6 +120,7 @@ def _over_temperature(beta: Array, free: Measured, mean: Measured, slope: Array)
 def _trapezoid(
     step: Array | float, ends: tuple[Array, Array] | Array, slopes: tuple[Array, Array] | Array
 ) -> tuple[Array, Array]:
-    """Return the corrected trapezoid, and the size of its correction."""
+    """Return the corrected trapezoid, and what it may miss."""
     correction = -(np.asarray(step) ** 2) * (slopes[1] - slopes[0]) / 12
-    return np.asarray(step) * (ends[0] + ends[1]) / 2 + correction, np.abs(correction)
+    unexplained = ends[1] - ends[0] - np.asarray(step) * (slopes[0] + slopes[1]) / 2
+    return np.asarray(step) * (ends[0] + ends[1]) / 2 + correction, np.abs(step * unexplained) / 2

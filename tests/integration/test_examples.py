@@ -92,7 +92,7 @@ def test_phase_diagram(tmp_path: Path) -> None:
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {
         "diagram.json", "tie_lines.csv", "free_energies.csv", "diagram.png", "free_energies.png", "heat_capacity.png",
-        "isotherms.png", "report.html", "pymatgen.png", "cuau.tdb",
+        "isotherms.png", "report.html", "pymatgen.png", "pymatgen.html", "cuau.tdb",
     }  # fmt: skip
     table = pd.read_csv(tmp_path / "free_energies.csv")
     assert len(table) == 7 * 17
