@@ -110,13 +110,13 @@ def phase_diagram_command(
         from alloygen.plotting import plot_phase_diagram
 
         plot_phase_diagram(diagram).savefig(plot, dpi=150)
-    if tdb is not None:
-        write_text(tdb, diagram.to_tdb(allow_unreliable=allow_unreliable).text)
     if report is not None:
         from alloygen.report import write_report
 
         write_report(report, fitted, diagram)
     _print_diagram(diagram, frame)
+    if tdb is not None:
+        write_text(tdb, diagram.to_tdb(allow_unreliable=allow_unreliable).text)
 
 
 def _print_diagram(diagram, frame) -> None:  # type: ignore[no-untyped-def]

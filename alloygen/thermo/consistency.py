@@ -7,7 +7,7 @@ Over an interval of the grid the fundamental theorem ties values to averages:
 
 The integrals are trapezoids with the end correction -h^2 (g_2' - g_1') / 12 of Euler and Maclaurin, whose slopes g' are heat
 capacity and susceptibility. How far the slopes are from the step that g makes, r = g_2 - g_1 - h (g_1' + g_2') / 2, says what
-the rule may miss, |h r| / 2: for a step of g between the points this is the rigorous bound h |g_2 - g_1| / 2 of a monotone g.
+the rule may miss, abs(h r) / 2: for a step of g between the points this is the bound abs(h (g_2 - g_1)) / 2 of a monotone g.
 """
 
 from __future__ import annotations

@@ -6,11 +6,11 @@ An ordered structure v is a concentration wave, the deviation of its species fro
 
 With the indicators c(i, s) of a configuration, its long-range order parameter and its likeness to v are
 
-    eta_v = sum c D_v / sum D_v^2,      cos_v = sum c D_v / (|c - <c>| |D_v|).
+    eta_v = sum c D_v / sum D_v^2,      cos_v = sum c D_v / sqrt(sum (c - <c>)^2 sum D_v^2).
 
 eta_v is Bragg and Williams' parameter: 1 for the structure itself, and 0 on average over random configurations of any
-composition; of two sublattices it is the difference of their occupations, in units of that of the perfect structure. |cos_v|
-is at most 1, and cos_v^2 is the part of the squared concentration deviations that belongs to v.
+composition; of two sublattices it is the difference of their occupations, in units of that of the perfect structure. cos_v
+lies between -1 and 1, and cos_v^2 is the part of the squared concentration deviations that belongs to v.
 
 Structures share waves. Perfect L1_0 has eta = 2/3 and cos = 0.58 of L1_2, and perfect L1_2 has eta = 1/2 and cos = 0.58 of
 L1_0: L1_2 is a sum of the three L1_0 waves along x, y and z. So eta alone does not tell phases apart, and the order of a

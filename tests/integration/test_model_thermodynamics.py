@@ -183,3 +183,28 @@ def test_commands_refuse_before_they_work(tmp_path: Path) -> None:
         done = runner.invoke(app, arguments)
         assert done.exit_code == 1, done.output
         assert words in " ".join(done.output.split())
+
+
+def test_diagrams_from_the_command_line(tmp_path: Path) -> None:
+    runner = CliRunner()
+    model = tmp_path / "model.safetensors"
+    done = runner.invoke(app, ["fit", "cuau", "2x2x2", "--budget", "30 steps", "-o", str(model)])
+    assert done.exit_code == 0, done.output
+    names = {
+        "report": "r.html",
+        "plot": "d.png",
+        "json": "d.json",
+        "csv": "d.csv",
+        "free-energy-csv": "f.csv",
+    }
+    files = [part for option, name in names.items() for part in (f"--{option}", str(tmp_path / name))]
+    options = ["--temperatures", "400", "1000", "4", "--samples", "6000", "--allow-unreliable"]
+    done = runner.invoke(app, ["phase-diagram", str(model), *options, *files])
+    assert done.exit_code == 0, done.output
+    assert "L1_0 CuAu" in done.output
+    assert all((tmp_path / name).stat().st_size for name in names.values())
+    assert alloygen.TemperatureCompositionDiagram.load(tmp_path / "d.json").component == "Au"
+    where = ["--temperature", "700", "--chemical-potential", "Au=0.05", "--samples", "3000", "--allow-unreliable"]
+    done = runner.invoke(app, ["certify", str(model), *where])
+    assert done.exit_code == 0, done.output
+    assert "certified grand potential" in done.output
