@@ -119,10 +119,10 @@ class ModelSource:
                 "the model was trained without varying chemical potentials, so its draws do not reach all compositions: fit "
                 f"with chemical_potentials={{{hamiltonian.lattice.variable_species[-1]!r}: (low, high)}}"
             )
-        zero = hamiltonian.lattice.chemical_potential_vector(
+        corner = hamiltonian.lattice.chemical_potential_vector(
             {name: window.chemical_potentials[name][0] for name in names}
         )
-        window.check(hamiltonian, Conditions.of(hamiltonian.units, grid, np.tile(zero, (len(grid), 1))))
+        window.check(hamiltonian, Conditions.of(hamiltonian.units, grid, np.tile(corner, (len(grid), 1))))
         run = None if check is None else check()
         size = N_CHEMICAL_POTENTIALS.get(len(names), N_CHEMICAL_POTENTIALS_OF_SEVERAL)
         axes = [np.linspace(*window.chemical_potentials[name], size) for name in names]

@@ -14,10 +14,17 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from monty.json import MontyDecoder, MSONable
 
 from alloygen.errors import AlloygenError, CheckpointError
 from alloygen.files import write_text
+
+try:
+    from monty.json import MSONable
+except ImportError:  # a machine that only trains
+
+    class MSONable:  # type: ignore[no-redef]
+        """Stands in for monty's class, which marks what databases can keep."""
+
 
 Array = np.ndarray
 
@@ -161,6 +168,8 @@ def _encode(value: Any) -> Any:
 def _decode(value: Any) -> Any:
     """Restore arrays, nested results, tuples (which JSON made lists) and numbers that are not finite."""
     if isinstance(value, dict) and "@class" in value:
+        from monty.json import MontyDecoder
+
         return MontyDecoder().process_decoded(value)
     if isinstance(value, dict):
         return {name: _decode(item) for name, item in value.items()}
