@@ -90,9 +90,12 @@ class FittedModel:
         """Temperatures and chemical potentials that the model was trained on."""
         return self.model.window
 
-    def _conditions(self, temperature: float, chemical_potentials: Mapping[str, float] | None) -> Conditions:
+    def _conditions(
+        self, temperature: float, chemical_potentials: Mapping[str, float] | None, extrapolate: bool = False
+    ) -> Conditions:
         conditions = Conditions.single(self.problem.hamiltonian, temperature, chemical_potentials)
-        self.window.check(self.problem.hamiltonian, conditions)
+        if not extrapolate:
+            self.window.check(self.problem.hamiltonian, conditions)
         return conditions
 
     def free_energy(
@@ -102,6 +105,7 @@ class FittedModel:
         chemical_potentials: Mapping[str, float] | None = None,
         n_samples: int = 20_000,
         estimator: str = "importance sampling",
+        extrapolate: bool = False,
         seed: int = 0,
     ) -> Estimate:
         """Estimate the grand potential Phi = -k_B T ln Xi from the model's draws.
@@ -118,6 +122,8 @@ class FittedModel:
         estimator
             "importance sampling"; "acceptance ratio" (Bennett's, of draws and held-out reference samples); or "annealed
             importance sampling" (from where the model is better, for low effective sample sizes).
+        extrapolate
+            Whether to go outside the window. The weights stay exact there; how usable they are, the verdict says.
         seed
             Seed of draws and bootstrap.
 
@@ -131,7 +137,7 @@ class FittedModel:
         TemperatureError, ChemicalPotentialError, WindowError
             If the condition is unusable or outside the window.
         """
-        conditions = self._conditions(temperature, chemical_potentials)
+        conditions = self._conditions(temperature, chemical_potentials, extrapolate)
         if estimator not in ESTIMATORS:
             raise AlloygenError(f"estimator = {estimator!r}: expected one of {', '.join(map(repr, ESTIMATORS))}")
         return ESTIMATORS[estimator](

@@ -7,7 +7,7 @@ import pytest
 
 import alloygen
 from alloygen import FittedModel, Problem
-from alloygen.errors import UnreliableError
+from alloygen.errors import UnreliableError, WindowError
 from alloygen.hamiltonian.conditions import ConditionWindow
 from alloygen.models import AnyOrderModel, ModelConfig
 from alloygen.training.reference_data import ReferenceData, sample_reference
@@ -129,3 +129,14 @@ def test_independent_check_is_made_once(alloy):
     network = AnyOrderModel(problem.hamiltonian, window, SMALL, 0).requires_grad_(False).eval()
     model = FittedModel(problem, network, "random", data.split(64)[1], {"seed": 0})
     assert model.independent_check() is model.independent_check()
+
+
+def test_outside_the_window_only_if_asked_for(alloy):
+    problem, window, data = alloy
+    model = train(problem, window, data, 60)
+    exact = alloygen.enumerate_configurations(problem.hamiltonian)
+    with pytest.raises(WindowError, match="300 to 1200 K"):
+        model.free_energy(temperature=1400, n_samples=2000)
+    found = model.free_energy(temperature=1400, n_samples=4000, extrapolate=True)
+    # two-sided 1e-4 of a normal distribution
+    assert abs(found.value - exact.averages(1400).grand_potential) < 3.9 * found.error
