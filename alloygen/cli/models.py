@@ -20,7 +20,7 @@ from alloygen.cli.options import (
     TemperatureOption,
     TemperaturesOption,
 )
-from alloygen.cli.reading import check_structure_target, check_target, read_conditions, read_problem, read_windows
+from alloygen.cli.reading import check_structure_target, check_target, read_conditions, read_windows
 from alloygen.cli.writing import (
     condition_columns,
     console,
@@ -34,6 +34,7 @@ from alloygen.cli.writing import (
 from alloygen.errors import ChemicalPotentialError
 from alloygen.fitted_model import load, resolve_device
 from alloygen.fitting import fit, parse_budget
+from alloygen.inputs import read_problem
 from alloygen.reference.enumeration import enumerate_configurations
 
 

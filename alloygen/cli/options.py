@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from alloygen.cli.reading import SHIPPED
+from alloygen.inputs import SHIPPED
 
 ExpansionArgument = Annotated[
     str, typer.Argument(metavar="CE", help=f"icet .ce file, {' or '.join(SHIPPED)} (shipped), or a saved problem.")

@@ -11,12 +11,6 @@ from typing import Any
 import numpy as np
 
 from alloygen.errors import AlloygenError, CheckpointError, ChemicalPotentialError, CompositionError
-from alloygen.inputs import SHIPPED as SHIPPED
-from alloygen.inputs import is_cluster_expansion as is_cluster_expansion
-from alloygen.inputs import load_file as load_file
-from alloygen.inputs import parse_repeats as parse_repeats
-from alloygen.inputs import read_expansion as read_expansion
-from alloygen.inputs import read_problem as read_problem
 from alloygen.lattice import Lattice
 from alloygen.reference.compositions import count_vector, random_occupations
 

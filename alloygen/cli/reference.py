@@ -22,15 +22,11 @@ from alloygen.cli.options import (
     TemperaturesOption,
 )
 from alloygen.cli.reading import (
-    SHIPPED,
     check_folder,
     check_structure_target,
     check_target,
-    is_cluster_expansion,
     read_chemical_potentials,
     read_counts,
-    read_expansion,
-    read_problem,
 )
 from alloygen.cli.writing import (
     condition_columns,
@@ -43,6 +39,7 @@ from alloygen.cli.writing import (
 from alloygen.errors import AlloygenError, ClusterExpansionError
 from alloygen.estimate import Estimate
 from alloygen.hamiltonian.conditions import reference_species
+from alloygen.inputs import SHIPPED, is_cluster_expansion, read_expansion, read_problem
 from alloygen.lattice import Lattice
 from alloygen.lattice.symmetry import SYMPREC
 from alloygen.progress import fraction_bar

@@ -55,7 +55,6 @@ def canonical_free_energy(
     temperatures: Sequence[float] | Array,
     *,
     order: OrderObserver,
-    problems: Sequence[str] = (),
     n_replicates: int = 64,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
@@ -72,8 +71,6 @@ def canonical_free_energy(
         Where F is wanted, within those of the samples.
     order
         The order parameters to average.
-    problems
-        Reasons not to trust the model at all.
     n_replicates
         Bootstrap replicates.
     seed
@@ -96,7 +93,7 @@ def canonical_free_energy(
     density = multistate_density(
         samples, observables=order.observe(samples.occupation), n_replicates=n_replicates, seed=seed
     )
-    problems = [*problems, *_contradictions(hamiltonian, samples, density)]
+    problems = _contradictions(hamiltonian, samples, density)
     counts, place = all_counts(hamiltonian, density)
     drawn = reweighted(samples, density, betas, len(counts), place)
     candidates = [drawn]

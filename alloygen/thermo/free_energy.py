@@ -56,8 +56,25 @@ class OrderedStructure(Result):
     n_variants: int
 
 
+class GridResult(Result):
+    """What results on a grid of temperatures derive from their fields."""
+
+    units: str
+    reasons: tuple[tuple[str, ...], ...]
+
+    @property
+    def unit_system(self) -> UnitSystem:
+        """The units of all numbers."""
+        return unit_system(self.units)
+
+    @property
+    def reliable(self) -> Array:
+        """Which values passed all checks, in the shape of the grid."""
+        return np.array([[not reason for reason in row] for row in self.reasons])
+
+
 @dataclass(frozen=True, eq=False)
-class SemigrandFreeEnergy(Result):
+class SemigrandFreeEnergy(GridResult):
     """Grand potentials and averages on a grid of temperatures and chemical potentials.
 
     Attributes
@@ -115,16 +132,6 @@ class SemigrandFreeEnergy(Result):
     def __post_init__(self) -> None:
         _make_readonly(self)
 
-    @property
-    def unit_system(self) -> UnitSystem:
-        """The units of all numbers."""
-        return unit_system(self.units)
-
-    @property
-    def reliable(self) -> Array:
-        """Which values passed all checks, shape (n_T, n_mu)."""
-        return np.array([[not reason for reason in row] for row in self.reasons])
-
     def to_dataframe(self) -> pd.DataFrame:
         """Return one row per condition; ``DataFrame.attrs["units"]`` has the unit of every column."""
         columns: dict[str, Array] = {"temperature": np.repeat(self.temperatures, len(self.chemical_potentials))}
@@ -147,7 +154,7 @@ class SemigrandFreeEnergy(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class CanonicalFreeEnergy(Result):
+class CanonicalFreeEnergy(GridResult):
     """Free energies and averages of all compositions of a supercell at several temperatures.
 
     Attributes
@@ -197,19 +204,9 @@ class CanonicalFreeEnergy(Result):
         object.__setattr__(self, "counts", readonly(self.counts, np.int64))
 
     @property
-    def unit_system(self) -> UnitSystem:
-        """The units of all numbers."""
-        return unit_system(self.units)
-
-    @property
     def fractions(self) -> Array:
         """Fractions of every species, shape (n_x, n_species)."""
         return self.counts / self.n_sites
-
-    @property
-    def reliable(self) -> Array:
-        """Which values passed all checks, shape (n_T, n_x)."""
-        return np.array([[not reason for reason in row] for row in self.reasons])
 
     def index_of(self, temperature: float) -> int:
         """Return the index of a temperature in :attr:`temperatures`.
