@@ -21,7 +21,7 @@ from alloygen.models import AnyOrderModel
 from alloygen.reference.multistate import import_pymbar
 from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
 from alloygen.sampling.weights import systematic_resample
-from alloygen.thermo.estimators import MIN_EFFECTIVE_SAMPLES, importance_sampling, reverse_bound
+from alloygen.thermo.estimators import MIN_EFFECTIVE_SAMPLES, weigh_draws
 from alloygen.training.reference_data import ReferenceData
 
 Array = np.ndarray
@@ -46,11 +46,10 @@ def acceptance_ratio(
     Reference samples of the nearest condition are resampled to the asked one.
     """
     begin = time.perf_counter()
-    plain, draws = importance_sampling(
+    plain, draws, reverse = weigh_draws(
         model, conditions, n_samples, orders=orders, kind=kind, reference=reference, seed=seed
     )
     generator = np.random.default_rng([seed, 6])
-    reverse = reverse_bound(model, reference, conditions, orders, kind, generator)
     size = max(2, int(reverse.effective_samples))
     backward = reverse.log_weights[systematic_resample(reverse.log_ratio, size, generator)]
     forward = draws.log_weights.cpu().numpy()

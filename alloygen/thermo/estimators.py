@@ -154,6 +154,23 @@ def importance_sampling(
     AlloygenError
         If fewer than two draws are asked for.
     """
+    estimate, draws, _ = weigh_draws(
+        model, conditions, n_samples, orders=orders, kind=kind, reference=reference, seed=seed
+    )
+    return estimate, draws
+
+
+def weigh_draws(
+    model: AnyOrderModel,
+    conditions: Conditions,
+    n_samples: int,
+    *,
+    orders: SiteOrders,
+    kind: SiteOrderKind,
+    reference: ReferenceData,
+    seed: int,
+) -> tuple[Estimate, Draws, ReverseBound]:
+    """Do what :func:`importance_sampling` does, and return the reverse bound that it is checked against, too."""
     if n_samples < 2:
         raise AlloygenError(
             f"n_samples = {n_samples}: expected at least 2 draws, for example n_samples=20000", n_samples=n_samples
@@ -191,7 +208,7 @@ def importance_sampling(
         n_energy_evaluations=n_samples + reference.energy.shape[1],
         wall_time=time.perf_counter() - begin,
     )
-    return estimate, draws
+    return estimate, draws, reverse
 
 
 def weight_problems(
