@@ -16,7 +16,7 @@ from alloygen.estimate import Estimate
 from alloygen.files import read_file, write_file
 from alloygen.hamiltonian.conditions import Conditions, ConditionWindow
 from alloygen.hamiltonian.serialization import hamiltonian_from_record, hamiltonian_to_record
-from alloygen.models import AnyOrderModel, ModelConfig
+from alloygen.models import AnyOrderModel, ModelConfig, build_model
 from alloygen.problem import Problem
 from alloygen.sampling.any_order import Draws, draw
 from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
@@ -74,7 +74,7 @@ class FittedModel:
     information: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._orders = SiteOrders(self.problem.lattice)
+        self._orders = SiteOrders.of(self.model)
         self._check: IndependentCheck | None = None
 
     @property
@@ -509,7 +509,7 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> FittedModel:
         window = ConditionWindow.checked(
             problem.hamiltonian, metadata["window"]["temperatures"], metadata["window"]["chemical_potentials"]
         )
-        model = AnyOrderModel(problem.hamiltonian, window, ModelConfig(**metadata["config"]))
+        model = build_model(problem.hamiltonian, window, ModelConfig(**metadata["config"]))
         model.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in groups["model"].items()})
         reference = ReferenceData(**groups["reference"])
         information, site_order = metadata["information"], metadata["site_order"]

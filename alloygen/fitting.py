@@ -14,7 +14,7 @@ import torch
 from alloygen.errors import AlloygenError, BudgetError, LatticeError, MissingDependencyError
 from alloygen.fitted_model import FittedModel, resolve_device
 from alloygen.hamiltonian.conditions import ConditionWindow
-from alloygen.models import AnyOrderModel, ModelConfig
+from alloygen.models import ModelConfig, build_model
 from alloygen.problem import Problem
 from alloygen.training.reference_data import default_chemical_potentials, sample_reference
 from alloygen.training.trainer import Budget, Callback, Trainer, TrainingConfig, TrainingStatus
@@ -95,7 +95,7 @@ def fit(
 
         data, samples = sample_reference(hamiltonian, window, seed=seed, progress=report)
         kept, held_out = data.split(N_HELD_OUT)
-        network = AnyOrderModel(hamiltonian, window, model, seed).to(place)
+        network = build_model(hamiltonian, window, model, seed).to(place)
         trainer = Trainer(network, kept, training or TrainingConfig(), seed)
         remaining = allowed
         if allowed.seconds is not None:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from jaxtyping import install_import_hook
 
 install_import_hook(
-    ["alloygen.hamiltonian.cluster_hamiltonian", "alloygen.models.any_order", "alloygen.problem"],
+    [
+        "alloygen.hamiltonian.cluster_hamiltonian",
+        "alloygen.models.any_order",
+        "alloygen.models.causal",
+        "alloygen.problem",
+    ],
     "beartype.beartype",
 )

@@ -77,39 +77,21 @@ def feature_derivatives(features, monomials, coefficients, out):  # type: ignore
 
 
 @njit(cache=True, nogil=True)  # type: ignore[misc]
-def prefix_derivatives(features, last, others, coefficients, out):  # type: ignore[no-untyped-def]
-    """Derivative of the energy of the known clusters by the feature that completes each of them.
+def token_coefficients(features, pointer, others, product, coefficients, out):  # type: ignore[no-untyped-def]
+    """Coefficients of the products of point functions of each token, given feature values (n, n_features).
 
-    ``last`` (n_monomials,) is the feature decided last, ``others`` (n_monomials, width - 1) the rest (-1 padded).
-    Monomials are grouped by ``last``, so one sample is a running sum.
+    Monomials ``pointer[t]`` .. ``pointer[t + 1] - 1`` are token t's; ``others`` (n_monomials, width) are their features
+    of earlier tokens (-1 padded), ``product`` (n_monomials,) the product of the token's own.
     """
-    n_others = others.shape[1]
+    width = others.shape[1]
     for sample in range(len(features)):
         row = features[sample]
-        for m in range(len(last)):
-            product = coefficients[m]
-            for k in range(n_others):
-                other = others[m, k]
-                if other < 0:
-                    break
-                product *= row[other]
-            out[sample, last[m]] += product
-
-
-@njit(cache=True, nogil=True)  # type: ignore[misc]
-def site_derivatives(features, pointer, others, coefficients, low, high, out):  # type: ignore[no-untyped-def]
-    """Derivatives by the features ``low`` .. ``high - 1`` (one site's) for values (n, n_features)."""
-    n_others = others.shape[1]
-    for sample in range(len(features)):
-        row = features[sample]
-        for f in range(low, high):
-            total = 0.0
-            for m in range(pointer[f], pointer[f + 1]):
-                product = coefficients[m]
-                for k in range(n_others):
+        for token in range(len(pointer) - 1):
+            for m in range(pointer[token], pointer[token + 1]):
+                value = coefficients[m]
+                for k in range(width):
                     other = others[m, k]
                     if other < 0:
                         break
-                    product *= row[other]
-                total += product
-            out[sample, f - low] = total
+                    value *= row[other]
+                out[sample, token, product[m]] += value

@@ -1,5 +1,7 @@
 """Models: any-order conditionals and marginals of lattice configurations."""
 
-from alloygen.models.any_order import AnyOrderModel, Chain, Decoder, ModelConfig
+from alloygen.models.any_order import AnyOrderModel, Chain, Decoder
+from alloygen.models.config import ModelConfig
+from alloygen.models.families import FAMILIES, build_model
 
-__all__ = ["AnyOrderModel", "Chain", "Decoder", "ModelConfig"]
+__all__ = ["FAMILIES", "AnyOrderModel", "Chain", "Decoder", "ModelConfig", "build_model"]

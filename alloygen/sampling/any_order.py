@@ -10,7 +10,7 @@ from torch import Tensor
 
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.hamiltonian.conditions import Conditions
-from alloygen.models import AnyOrderModel, Decoder
+from alloygen.models import AnyOrderModel
 from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
 
 #: Draws that share a site order, and draws of one pass.
@@ -90,24 +90,24 @@ def redraw_along(
     occupation
         Codes, shape (n, n_sites).
     kept
-        Number of sites whose codes stay.
+        Number of sites whose codes stay; whole steps of the model.
     generator
         Source of the draws.
     """
     n = len(occupation)
-    decoder = Decoder(model, site_order, conditions, n)
+    decoder = model.decoder(site_order, conditions, n)
     log_q = torch.zeros(n, dtype=torch.float64, device=model.device)
-    for k, site in enumerate(site_order.tolist()):
+    for k in range(model.n_steps):
         logits = decoder.logits()
-        if k < kept:
-            decoder.decide(occupation[:, site])
+        if k < kept // model.config.group:
+            decoder.decide(decoder.outcome(occupation))
             continue
-        # Inverse transform: the first species whose cumulative probability exceeds a uniform number.
+        # Inverse transform: the first outcome whose cumulative probability exceeds a uniform number.
         cumulative = logits.exp().cumsum(dim=1)
         uniform = torch.rand(n, 1, dtype=torch.float64, generator=generator).to(model.device)
-        code = (uniform * cumulative[:, -1:] >= cumulative).sum(dim=1).clamp_max(logits.shape[1] - 1)
-        log_q += logits.gather(1, code[:, None])[:, 0]
-        decoder.decide(code)
+        outcome = (uniform * cumulative[:, -1:] >= cumulative).sum(dim=1).clamp_max(logits.shape[1] - 1)
+        log_q += logits.gather(1, outcome[:, None])[:, 0]
+        decoder.decide(outcome)
     return decoder.occupation, log_q
 
 

@@ -44,7 +44,7 @@ class NeuralMoves:
     independence, block
         Relative frequencies; only their ratio matters.
     block_size
-        Sites that a block move redraws; a quarter of all by default.
+        Sites that a block move redraws, rounded up to whole steps of the model; a quarter of all by default.
 
     Raises
     ------
@@ -133,10 +133,11 @@ class NeuralMarkovChain:
     --------
     >>> from alloygen.hamiltonian import ising_hamiltonian
     >>> from alloygen.hamiltonian.conditions import ConditionWindow
+    >>> from alloygen.models import build_model
     >>> hamiltonian = ising_hamiltonian(3, 3)
     >>> window = ConditionWindow.checked(hamiltonian, (1.5, 4.0), {})
     >>> chain = NeuralMarkovChain(
-    ...     AnyOrderModel(hamiltonian, window).requires_grad_(False), Conditions.single(hamiltonian, 2.0), 4,
+    ...     build_model(hamiltonian, window).requires_grad_(False), Conditions.single(hamiltonian, 2.0), 4,
     ...     orders=SiteOrders(hamiltonian.lattice), kind="sweep", seed=0,
     ... )
     >>> samples = chain.run(10)
@@ -225,9 +226,10 @@ class NeuralMarkovChain:
 
     def _redraw(self, order: Tensor, n_redrawn: int) -> Tensor:
         """Redraw the last sites of an order; return which chains accepted."""
-        kept = len(order) - n_redrawn
+        n_steps = -(-n_redrawn // self.model.config.group)
+        kept = len(order) - n_steps * self.model.config.group
         with torch.no_grad():
-            old = self.model(self.occupation, order[None], self._repeated).step_log_q[:, kept:].sum(dim=1)
+            old = self.model(self.occupation, order[None], self._repeated).step_log_q[:, -n_steps:].sum(dim=1)
         occupation, new = redraw_along(self.model, order, self.conditions, self.occupation, kept, self._torch)
         hamiltonian = self.model.hamiltonian
         energy, counts = hamiltonian.energy(occupation), species_counts(hamiltonian, occupation)

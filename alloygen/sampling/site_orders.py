@@ -2,7 +2,8 @@
 
 Both are invariant under the supercell's space group, so that a model which is equivariant stays so on average:
 ``random`` draws every permutation with equal probability; ``sweep`` draws a raster scan of the supercell, with the
-priority of its axes at random, moved by a random space-group operation.
+priority of its axes at random, moved by a random space-group operation. Models whose tokens decide blocks of sites get
+orders of whole blocks, moved likewise. ``raster`` is one fixed raster scan, for models that know a single order.
 """
 
 from __future__ import annotations
@@ -15,31 +16,54 @@ import torch
 from torch import Tensor
 
 from alloygen.lattice import Lattice
+from alloygen.lattice.blocks import site_blocks
+from alloygen.models import AnyOrderModel
 
-SiteOrderKind = Literal["random", "sweep"]
+SiteOrderKind = Literal["random", "sweep", "raster"]
 SITE_ORDERS: tuple[SiteOrderKind, ...] = ("sweep", "random")
 
 
 class SiteOrders:
-    """Draws site orders of one lattice."""
+    """Draws site orders of one lattice.
 
-    def __init__(self, lattice: Lattice) -> None:
-        self.active = lattice.active_sites
+    Parameters
+    ----------
+    lattice
+        The lattice.
+    group
+        Sites that are decided together; blocks of them stay whole, their members in a common order.
+
+    Raises
+    ------
+    LatticeError
+        If the sites cannot be divided into such blocks.
+    """
+
+    def __init__(self, lattice: Lattice, group: int = 1) -> None:
+        self._blocks = site_blocks(lattice, group)
         self._point, self._translations = lattice.point_permutations, lattice.translations
-        fraction = (lattice.positions @ np.linalg.inv(lattice.cell)).round(9)
+        fraction = (lattice.positions[self._blocks[:, 0]] @ np.linalg.inv(lattice.cell)).round(9) % 1
         self._rasters = [np.lexsort(tuple(fraction[:, axis] for axis in axes)) for axes in permutations(range(3))]
-        self._is_active = np.zeros(lattice.n_sites, dtype=bool)
-        self._is_active[self.active] = True
+
+    @classmethod
+    def of(cls, model: AnyOrderModel) -> SiteOrders:
+        """Site orders that a model understands."""
+        return cls(model.hamiltonian.lattice, model.config.group)
 
     def draw(self, kind: SiteOrderKind, n: int, generator: np.random.Generator) -> Tensor:
         """Return n site orders, shape (n, n_active), int64."""
-        if kind == "random":
-            return torch.from_numpy(generator.permuted(np.tile(self.active, (n, 1)), axis=1))
+        if kind == "random" and self._blocks.shape[1] == 1:
+            return torch.from_numpy(generator.permuted(np.tile(self._blocks[:, 0], (n, 1)), axis=1))
         orders = []
         for _ in range(n):
-            raster = self._rasters[generator.integers(len(self._rasters))]
+            if kind == "raster":
+                orders.append(self._blocks[self._rasters[0]].ravel())
+                continue
+            if kind == "sweep":
+                order = self._rasters[generator.integers(len(self._rasters))]
+            else:
+                order = generator.permutation(len(self._blocks))
             point = self._point[generator.integers(len(self._point))]
             translation = self._translations[generator.integers(len(self._translations))]
-            moved = translation[point[raster]]
-            orders.append(moved[self._is_active[moved]])
-        return torch.from_numpy(np.array(orders))
+            orders.append(translation[point[self._blocks[order].ravel()]])
+        return torch.from_numpy(np.array(orders).reshape(n, self._blocks.size))

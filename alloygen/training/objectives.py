@@ -73,7 +73,7 @@ def marginal_consistency(model: AnyOrderModel, chain: Chain, target: Tensor) -> 
     """Mean squared error of the marginal head along the chain, each prefix divided by its undecided sites."""
     later = chain.step_log_q.detach().flip(1).cumsum(1).flip(1)
     error = chain.log_marginals[:, :-1] - (target[:, None] - later)
-    undecided = torch.arange(model.n_active, 0, -1, device=error.device)
+    undecided = model.config.group * torch.arange(model.n_steps, 0, -1, device=error.device)
     return (error.square() / undecided).mean()
 
 

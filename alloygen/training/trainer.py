@@ -13,7 +13,7 @@ import torch
 
 from alloygen.errors import TrainingError
 from alloygen.hamiltonian.conditions import Conditions
-from alloygen.models import AnyOrderModel
+from alloygen.models import AnyOrderModel, build_model
 from alloygen.sampling.any_order import draw
 from alloygen.sampling.site_orders import SITE_ORDERS, SiteOrderKind, SiteOrders
 from alloygen.sampling.weights import effective_sample_size
@@ -154,14 +154,14 @@ class Trainer:
 
     def __init__(self, model: AnyOrderModel, reference: ReferenceData, config: TrainingConfig, seed: int) -> None:
         self.model, self.reference, self.config = model, reference, config
-        self.orders = SiteOrders(model.hamiltonian.lattice)
+        self.orders = SiteOrders.of(model)
         batches, draws, self._probe_seed = np.random.SeedSequence(seed).spawn(3)
         self.generator = np.random.default_rng(batches)
         self.draw_generator = torch.Generator().manual_seed(int(draws.generate_state(1, np.uint64)[0] >> 1))
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
         )
-        self.average = AnyOrderModel(model.hamiltonian, model.window, model.config).to(model.device)
+        self.average = build_model(model.hamiltonian, model.window, model.config).to(model.device)
         self.average.requires_grad_(False).load_state_dict(model.state_dict())
         self.step = 0
 

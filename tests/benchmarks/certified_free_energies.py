@@ -14,7 +14,7 @@ import numpy as np
 
 import alloygen
 from alloygen.hamiltonian.conditions import Conditions
-from alloygen.models import AnyOrderModel
+from alloygen.models import build_model
 from alloygen.thermo.annealing import annealed_free_energy
 from alloygen.thermo.bennett import acceptance_ratio
 from alloygen.thermo.coexistence import phase_diagram
@@ -163,7 +163,7 @@ def planted(problem: alloygen.Problem) -> alloygen.FittedModel:
         data.temperature[rows], data.chemical_potentials[rows], data.occupation[index], data.energy[index], data.counts[index]
     )  # fmt: skip
     kept, held_out = left.split(128)
-    network = AnyOrderModel(problem.hamiltonian, full.window, None, 0)
+    network = build_model(problem.hamiltonian, full.window, None, 0)
     result = Trainer(network, kept, TrainingConfig(reverse_weight=0.0), 0).run(Budget(seconds=120.0), ())
     return alloygen.FittedModel(problem, result.model.requires_grad_(False), result.site_order, held_out, {"seed": 0})
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 import alloygen
 from alloygen.hamiltonian.conditions import Conditions, ConditionWindow
-from alloygen.models import AnyOrderModel, Decoder
+from alloygen.models import Decoder, build_model
 from alloygen.sampling.site_orders import SiteOrders
 
 
@@ -53,7 +53,7 @@ def main() -> None:
         problem = alloygen.Problem.from_cluster_expansion(alloygen.datasets.cuau(), supercell)
         hamiltonian = problem.hamiltonian
         window = ConditionWindow.checked(hamiltonian, (300, 1200), {"Au": (-0.2, 0.2)})
-        model = AnyOrderModel(hamiltonian, window).eval()
+        model = build_model(hamiltonian, window).eval()
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))

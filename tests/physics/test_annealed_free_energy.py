@@ -12,7 +12,7 @@ import alloygen
 from alloygen.errors import AlloygenError, WindowError
 from alloygen.hamiltonian import ClusterHamiltonian, ising_hamiltonian
 from alloygen.hamiltonian.conditions import Conditions, ConditionWindow
-from alloygen.models import AnyOrderModel, ModelConfig
+from alloygen.models import AnyOrderModel, ModelConfig, build_model
 from alloygen.sampling.any_order import draw
 from alloygen.sampling.site_orders import SiteOrders
 from alloygen.sampling.weights import effective_sample_size, log_mean
@@ -25,7 +25,7 @@ CONFIG = ModelConfig(width=16, depth=2, heads=2)
 
 def disturbed_model(hamiltonian: ClusterHamiltonian, window: ConditionWindow, noise: float, seed: int) -> AnyOrderModel:
     """An untrained model whose weights were disturbed, which is worse than untrained."""
-    model = AnyOrderModel(hamiltonian, window, CONFIG).requires_grad_(False).eval()
+    model = build_model(hamiltonian, window, CONFIG).requires_grad_(False).eval()
     generator = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
         parameter += noise * torch.randn(parameter.shape, generator=generator)

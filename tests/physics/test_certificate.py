@@ -9,7 +9,7 @@ import alloygen
 from alloygen import FittedModel, Problem
 from alloygen.errors import UnreliableError, WindowError
 from alloygen.hamiltonian.conditions import ConditionWindow
-from alloygen.models import AnyOrderModel, ModelConfig
+from alloygen.models import ModelConfig, build_model
 from alloygen.training.reference_data import ReferenceData, sample_reference
 from alloygen.training.trainer import Budget, Trainer, TrainingConfig
 
@@ -19,7 +19,7 @@ SMALL = ModelConfig(width=32, depth=2, heads=4)
 def train(problem: Problem, window: ConditionWindow, data: ReferenceData, steps: int) -> FittedModel:
     """Fit to given reference samples, as ``alloygen.fit`` does to those of Monte Carlo."""
     kept, held_out = data.split(64)
-    network = AnyOrderModel(problem.hamiltonian, window, SMALL, 0)
+    network = build_model(problem.hamiltonian, window, SMALL, 0)
     config = TrainingConfig(batch=128, groups=4, reverse_weight=0.0, warm_up=20)
     result = Trainer(network, kept, config, 0).run(Budget(steps=steps), ())
     model = result.model.requires_grad_(False)
@@ -116,7 +116,7 @@ def test_healthy_alloy_is_certified(alloy):
 
 def test_untrained_model_is_annealed_or_refused(alloy):
     problem, window, data = alloy
-    network = AnyOrderModel(problem.hamiltonian, window, SMALL, 0).requires_grad_(False).eval()
+    network = build_model(problem.hamiltonian, window, SMALL, 0).requires_grad_(False).eval()
     model = FittedModel(problem, network, "random", data.split(64)[1], {"seed": 0})
     exact = alloygen.enumerate_configurations(problem.hamiltonian)
     found = model.certify(temperature=350, chemical_potentials={"Au": 0.05}, n_samples=2000, allow_unreliable=True)
@@ -126,7 +126,7 @@ def test_untrained_model_is_annealed_or_refused(alloy):
 
 def test_independent_check_is_made_once(alloy):
     problem, window, data = alloy
-    network = AnyOrderModel(problem.hamiltonian, window, SMALL, 0).requires_grad_(False).eval()
+    network = build_model(problem.hamiltonian, window, SMALL, 0).requires_grad_(False).eval()
     model = FittedModel(problem, network, "random", data.split(64)[1], {"seed": 0})
     assert model.independent_check() is model.independent_check()
 

@@ -11,7 +11,7 @@ import alloygen
 from alloygen.errors import AlloygenError
 from alloygen.hamiltonian import ClusterHamiltonian, ising_hamiltonian
 from alloygen.hamiltonian.conditions import Conditions, ConditionWindow
-from alloygen.models import AnyOrderModel, ModelConfig
+from alloygen.models import AnyOrderModel, ModelConfig, build_model
 from alloygen.sampling.neural_mcmc import NeuralMarkovChain, NeuralMoves, redraw_along
 from alloygen.sampling.site_orders import SiteOrders
 from alloygen.testing.systems import all_occupations
@@ -25,7 +25,7 @@ MOVES = {"independence": NeuralMoves(1, 0), "block": NeuralMoves(0, 1, 4), "mixe
 
 def disturbed_model(hamiltonian: ClusterHamiltonian, window: ConditionWindow, noise: float, seed: int) -> AnyOrderModel:
     """An untrained model whose weights were disturbed, which is worse than untrained."""
-    model = AnyOrderModel(hamiltonian, window, CONFIG).requires_grad_(False).eval()
+    model = build_model(hamiltonian, window, CONFIG).requires_grad_(False).eval()
     generator = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
         parameter += noise * torch.randn(parameter.shape, generator=generator)

@@ -13,7 +13,7 @@ import alloygen
 from alloygen.hamiltonian import ClusterHamiltonian, ClusterTable, ising_hamiltonian
 from alloygen.hamiltonian.conditions import Conditions, ConditionWindow
 from alloygen.lattice import prototype
-from alloygen.models import AnyOrderModel, ModelConfig
+from alloygen.models import AnyOrderModel, ModelConfig, build_model
 from alloygen.reference.enumeration import enumerate_configurations
 from alloygen.sampling.any_order import draw, draw_along
 from alloygen.sampling.site_orders import SITE_ORDERS, SiteOrders
@@ -26,7 +26,7 @@ CONFIG = ModelConfig(width=16, depth=2, heads=2)
 def perturbed_model(hamiltonian: ClusterHamiltonian, window: ConditionWindow, noise: float, seed: int) -> AnyOrderModel:
     """An untrained model whose weights were disturbed, so that weights vary."""
     torch.manual_seed(seed)
-    model = AnyOrderModel(hamiltonian, window, CONFIG).requires_grad_(False).eval()
+    model = build_model(hamiltonian, window, CONFIG).requires_grad_(False).eval()
     for parameter in model.parameters():
         parameter += noise * torch.randn_like(parameter)
     return model

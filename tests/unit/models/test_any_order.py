@@ -10,7 +10,7 @@ from alloygen.errors import AlloygenError
 from alloygen.hamiltonian import ClusterHamiltonian, ClusterTable, ising_hamiltonian
 from alloygen.hamiltonian.conditions import Conditions, ConditionWindow
 from alloygen.lattice import Lattice
-from alloygen.models import AnyOrderModel, ModelConfig
+from alloygen.models import AnyOrderModel, ModelConfig, build_model
 from alloygen.sampling.any_order import draw_along
 from alloygen.sampling.site_orders import SITE_ORDERS, SiteOrders
 from alloygen.testing.systems import all_occupations
@@ -44,7 +44,7 @@ def case(request: pytest.FixtureRequest) -> tuple[AnyOrderModel, Conditions]:
     hamiltonian, temperatures, windows, temperature, mu = CASES[request.param]
     window = ConditionWindow.checked(hamiltonian, temperatures, windows)
     torch.manual_seed(0)
-    model = AnyOrderModel(hamiltonian, window, ModelConfig(width=16, depth=2, heads=2)).requires_grad_(False)
+    model = build_model(hamiltonian, window, ModelConfig(width=16, depth=2, heads=2)).requires_grad_(False)
     for parameter in model.parameters():
         parameter += 0.2 * torch.randn_like(parameter)
     return model, Conditions.single(hamiltonian, temperature, mu)
@@ -126,7 +126,7 @@ def test_untrained_model_is_exact_without_interactions() -> None:
     table = np.array([0.0, 0.7, -0.4])
     hamiltonian = ClusterHamiltonian.from_clusters(lattice, 0.0, [ClusterTable(np.arange(4)[:, None], table)])
     window = ConditionWindow.checked(hamiltonian, (2000, 9000), {"B": (-1, 1), "C": (-1, 1)})
-    model = AnyOrderModel(hamiltonian, window, ModelConfig(width=8, depth=1, heads=1)).requires_grad_(False)
+    model = build_model(hamiltonian, window, ModelConfig(width=8, depth=1, heads=1)).requires_grad_(False)
     conditions = Conditions.single(hamiltonian, 5000, {"B": 0.5, "C": -0.2})
     occupation = every_configuration(model)
     log_q = model.log_prob(occupation, torch.tensor([2, 0, 3, 1]), repeat(conditions, len(occupation)))

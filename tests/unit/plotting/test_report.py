@@ -13,7 +13,7 @@ import alloygen
 from alloygen.errors import AlloygenError, CheckpointError
 from alloygen.fitted_model import FittedModel
 from alloygen.hamiltonian.conditions import ConditionWindow
-from alloygen.models import AnyOrderModel, ModelConfig
+from alloygen.models import ModelConfig, build_model
 from alloygen.report import write_report
 from alloygen.thermo.phase_diagram import SinglePhase, TemperatureCompositionDiagram
 from alloygen.training.reference_data import ReferenceData
@@ -110,7 +110,7 @@ def model() -> FittedModel:
     """A network as it is before training: the report only asks it for samples."""
     problem = alloygen.ising(2, 2)
     window = ConditionWindow.checked(problem.hamiltonian, (1.5, 4.0), {})
-    network = AnyOrderModel(problem.hamiltonian, window, ModelConfig(), 0).eval().requires_grad_(False)
+    network = build_model(problem.hamiltonian, window, ModelConfig(), 0).eval().requires_grad_(False)
     zero = np.zeros(1)
     reference = ReferenceData(zero + 2, np.zeros((1, 2)), np.zeros((1, 4), dtype=np.int64), zero, np.array([[4, 0]]))
     history = [{"seconds": s, "loss": 0.7 - 0.1 * s, "ess": 0.1 * s} for s in (1.0, 2.0)]

@@ -10,7 +10,7 @@ import torch
 
 from alloygen.hamiltonian import ising_hamiltonian
 from alloygen.hamiltonian.conditions import Conditions, ConditionWindow
-from alloygen.models import AnyOrderModel, ModelConfig
+from alloygen.models import AnyOrderModel, ModelConfig, build_model
 from alloygen.training import objectives
 from alloygen.training.objectives import Batch
 
@@ -20,7 +20,7 @@ def setting() -> tuple[AnyOrderModel, torch.Tensor, Conditions, torch.Tensor]:
     hamiltonian = ising_hamiltonian(2, 3, field=0.3)
     window = ConditionWindow.checked(hamiltonian, (1.0, 4.0), {})
     torch.manual_seed(0)
-    model = AnyOrderModel(hamiltonian, window, ModelConfig(width=8, depth=1, heads=2))
+    model = build_model(hamiltonian, window, ModelConfig(width=8, depth=1, heads=2))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
@@ -72,7 +72,7 @@ def test_marginal_loss_vanishes_for_an_exact_model(setting) -> None:  # type: ig
     """Without interactions the untrained model is exact, and so is its marginal head."""
     hamiltonian = ising_hamiltonian(2, 3, coupling=0.0, field=0.4)
     window = ConditionWindow.checked(hamiltonian, (1.0, 4.0), {})
-    model = AnyOrderModel(hamiltonian, window, ModelConfig(width=8, depth=1, heads=2))
+    model = build_model(hamiltonian, window, ModelConfig(width=8, depth=1, heads=2))
     _, every, _, order = setting
     conditions = Conditions.single(hamiltonian, 2.0)[torch.zeros(64, dtype=torch.int64)]
     chain = model(every, order, conditions)

@@ -1,0 +1,308 @@
+r"""The causal family: one pass gives log q of a whole configuration along a site order, and all its prefix marginals.
+
+A token decides one site, or a block of sites together (``config.group``): then it gives every joint outcome of the block
+a probability, so that correlations inside the block are exact for a perfect network and the sequence is shorter. Tokens
+see each other through the symmetry class of their pair of blocks alone, so probabilities are equivariant under the
+space group: q(g s | g sigma) = q(s | sigma).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from alloygen.errors import LatticeError
+from alloygen.hamiltonian import ClusterHamiltonian
+from alloygen.hamiltonian.conditions import Conditions, ConditionWindow
+from alloygen.hamiltonian.token_fields import TokenFields
+from alloygen.lattice.blocks import site_blocks
+from alloygen.models.any_order import AnyOrderModel, Chain
+from alloygen.models.config import ModelConfig
+from alloygen.models.networks.causal_transformer import CausalTransformer
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """What the tokens of site orders are, apart from the configuration; G orders, L tokens, m sites, K outcomes.
+
+    Attributes
+    ----------
+    sites
+        Shape (G, L, m).
+    allowed
+        Whether every member allows its species in an outcome, shape (G, L, K).
+    counts
+        Atoms of each species in an outcome, shape (G, L, K, n_species), float64.
+    classes
+        Symmetry classes of the members, one-hot, shape (G, L, m * n_classes), float32.
+    """
+
+    sites: Tensor
+    allowed: Tensor
+    counts: Tensor
+    classes: Tensor
+
+    def at(self, step: int) -> Tokens:
+        """One token of every order."""
+        one = slice(step, step + 1)
+        return Tokens(self.sites[:, one], self.allowed[:, one], self.counts[:, one], self.classes[:, one])
+
+
+class CausalModel(AnyOrderModel):
+    """Causal any-order Transformer; see the module for what a token is.
+
+    Parameters
+    ----------
+    hamiltonian, window, config
+        As for :class:`AnyOrderModel`.
+    seed
+        Seed of the initial weights; torch's global generator is left alone.
+
+    Raises
+    ------
+    LatticeError
+        If the sites cannot be divided into blocks of ``config.group``.
+    """
+
+    def __init__(
+        self, hamiltonian: ClusterHamiltonian, window: ConditionWindow, config: ModelConfig, seed: int = 0
+    ) -> None:
+        super().__init__(hamiltonian, window, config)
+        size = config.group
+        self.n_outcomes = self.max_species**size
+        outcomes = torch.tensor(list(product(range(self.max_species), repeat=size)), dtype=torch.int64)
+        self.constant("outcomes", outcomes)  # (K, m)
+        self.constant("radix", self.max_species ** torch.arange(size - 1, -1, -1))
+        self._pair_classes(site_blocks(hamiltonian.lattice, size))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = CausalTransformer(
+                n_inputs=size * (self.n_species + self.n_classes) + 2 * self.n_outcomes + 2,
+                n_outputs=self.n_outcomes + 1,
+                n_condition=window.n_inputs,
+                n_orbits=self.n_pair_classes,
+                width=config.width,
+                depth=config.depth,
+                heads=config.heads,
+            )
+
+    outcomes: Tensor
+    radix: Tensor
+    class_keys: Tensor
+    key_weights: Tensor
+
+    # ------------------------------------------------------------------ tokens
+
+    def _pair_classes(self, blocks: np.ndarray) -> None:
+        """Number the symmetry classes of ordered pairs of blocks: the orbits of all pairs of their members."""
+        if self.config.group == 1:
+            self.n_pair_classes = self.hamiltonian.lattice.pair_orbits.n_orbits
+            return
+        weights = np.random.default_rng(0).integers(1, 2**40, size=blocks.shape[1] ** 2)
+        self.constant("key_weights", torch.from_numpy(weights))
+        labels = self.labels[torch.from_numpy(blocks[0])][:, torch.from_numpy(blocks)]  # (m, n_blocks, m)
+        rows = labels.transpose(0, 1).reshape(len(blocks), -1)
+        keys = torch.unique(rows @ self.key_weights)
+        assert len(keys) == len(torch.unique(rows, dim=0)), "two classes of block pairs share a key"
+        self.constant("class_keys", keys)
+        self.n_pair_classes = len(keys)
+
+    def _order_labels(self, site_orders: Tensor) -> tuple[Tensor, Tensor]:
+        """Pair classes (G, L, L) between each token's sites and the others' own, and previously decided, sites."""
+        if self.config.group == 1:
+            target = self.labels[site_orders[:, :, None], site_orders[:, None, :]]
+        else:
+            groups, size = len(site_orders), self.config.group
+            rows = self.labels[site_orders[:, :, None], site_orders[:, None, :]]
+            rows = rows.view(groups, self.n_steps, size, self.n_steps, size).transpose(2, 3).flatten(3)
+            keys = rows @ self.key_weights
+            target = torch.searchsorted(self.class_keys, keys).clamp_max(self.n_pair_classes - 1)
+            if not torch.equal(self.class_keys[target], keys):
+                raise LatticeError(
+                    f"the site order does not consist of blocks of {size} sites: draw it with "
+                    f"SiteOrders(lattice, group={size})"
+                )
+        return target, nn.functional.pad(target[:, :, :-1], (1, 0), value=self.n_pair_classes)
+
+    def tokens(self, site_orders: Tensor) -> Tokens:
+        """Describe the tokens of site orders (G, n_active)."""
+        sites = site_orders.view(len(site_orders), self.n_steps, self.config.group)
+        member = torch.arange(self.config.group, device=self.device)
+        allowed = self.allowed[sites][:, :, member, self.outcomes].all(dim=-1)
+        species = self.species_codes[sites][:, :, member, self.outcomes]  # (G, L, K, m)
+        counts = nn.functional.one_hot(species, self.n_species).sum(dim=3).double()
+        classes = nn.functional.one_hot(self.site_classes[sites], self.n_classes).flatten(2).float()
+        return Tokens(sites, allowed, counts, classes)
+
+    def outcome_of(self, codes: Tensor) -> Tensor:
+        """Number of the outcome with member codes (..., m)."""
+        return (codes * self.radix).sum(dim=-1)
+
+    def base_logits(self, fields: Tensor, tokens: Tokens, conditions: Conditions) -> Tensor:
+        """-beta dE_known + beta mu.N of every outcome (G, n, L, K) from their energies; -inf where not allowed.
+
+        Conditions hold beta (G, n) and chemical potentials (G, n, n_species).
+        """
+        work = torch.einsum("gns,glks->gnlk", conditions.chemical_potentials, tokens.counts)
+        logits = conditions.beta[..., None, None] * (work - fields)
+        return logits.masked_fill(~tokens.allowed[:, None], -torch.inf)
+
+    def token_inputs(
+        self, tokens: Tokens, previous: Tensor, base: Tensor, conditions: Conditions, decided: Tensor
+    ) -> Tensor:
+        """Network inputs (G, n, L, n_inputs), float32.
+
+        ``previous`` (G, n, L, m) are the species decided one step before (-1: none), ``decided`` (L,) the steps made.
+        """
+        shape = base.shape[:3]
+        species = nn.functional.one_hot(previous + 1, self.n_species + 1)[..., 1:].flatten(3).float()
+        classes = tokens.classes[:, None].expand(*shape, -1)
+        logits = self.scaled_logits(base, tokens.allowed[:, None], conditions.beta[..., None, None])
+        fraction = (decided / self.n_steps).expand(shape)[..., None].float()
+        parts = [species, classes, logits, fraction, (1 - fraction).square()]
+        return torch.cat(parts, dim=-1)
+
+    # ------------------------------------------------------------------ full pass
+
+    def forward(self, occupation: Tensor, site_orders: Tensor, conditions: Conditions) -> Chain:
+        """Return log q and marginals of all prefixes in one pass; arguments as for :class:`AnyOrderModel`."""
+        groups, length = len(site_orders), self.n_steps
+        occupation = occupation.to(self.device)
+        site_orders = site_orders.to(self.device)
+        conditions = conditions.to(self.device)
+        n = len(occupation) // groups
+        features = self.hamiltonian.features(occupation).view(groups, n, -1)
+        tokens = self.tokens(site_orders)
+        fields = torch.stack(
+            [
+                TokenFields.build(self.hamiltonian, sites).energies(values)
+                for sites, values in zip(tokens.sites.cpu().numpy(), features, strict=True)
+            ]
+        )  # (G, n, L, K)
+        grouped = Conditions(conditions.beta.view(groups, n), conditions.chemical_potentials.view(groups, n, -1))
+        base = self.base_logits(fields, tokens, grouped)
+        ordered = site_orders[:, None, :].expand(groups, n, -1)
+        codes = occupation.view(groups, n, -1).gather(2, ordered)
+        species = self.species_codes[ordered].gather(3, codes[..., None])[..., 0].view(groups, n, length, -1)
+        outcome = self.outcome_of(codes.view(groups, n, length, -1))[..., None]
+        previous = nn.functional.pad(species[:, :, :-1], (0, 0, 1, 0), value=-1)
+        inputs = self.token_inputs(tokens, previous, base, grouped, torch.arange(length, device=self.device))
+        target, known = self._order_labels(site_orders)
+        condition = self.window.network_inputs(self.hamiltonian, conditions).view(groups, n, -1)
+        outputs = self.network(inputs, condition, target, known)
+        log_q = (base + outputs[..., :-1]).log_softmax(dim=-1).gather(3, outcome)[..., 0]
+        decided = base.gather(3, outcome)[..., 0].cumsum(-1).flatten(0, 1)
+        free = self.free_sites(conditions).view(groups, n, -1).gather(2, ordered)
+        free = free.view(groups * n, length, -1).sum(-1)
+        remainder = outputs[..., -1].double().flatten(0, 1)
+        undecided = self.config.group * torch.arange(length, 0, -1, device=self.device)
+        rest = free.flip(-1).cumsum(-1).flip(-1) + undecided * remainder
+        marginals = nn.functional.pad(decided, (1, 0)) + nn.functional.pad(rest, (0, 1))
+        return Chain(log_q.flatten(0, 1), marginals + self.fixed_part(conditions)[:, None])
+
+    # ------------------------------------------------------------------ partial configurations
+
+    def conditionals(self, occupation: Tensor, known: Tensor, conditions: Conditions) -> Tensor:
+        """Conditionals of all undecided sites: one pass for each, so as dear as drawing; see :class:`AnyOrderModel`."""
+        self._refuse_blocks()
+        active = torch.as_tensor(self.hamiltonian.lattice.active_sites, device=self.device)
+        result = torch.full((*occupation.shape, self.max_species), -torch.inf, dtype=torch.float64, device=self.device)
+        filled = torch.where(known, occupation, 0)
+        rows = torch.arange(len(occupation), device=self.device)
+        for site in active.tolist():
+            chosen = rows[~known[:, site]]
+            if not len(chosen):
+                continue
+            # Known sites first, this site next, the rest after it.
+            rank = torch.where(known[chosen][:, active], 0, 2).masked_fill(active == site, 1)
+            order = active[rank.argsort(dim=1, stable=True)]
+            for code in range(int(self.allowed[site].sum())):
+                trial = filled[chosen].clone()
+                trial[:, site] = code
+                chain = self(trial, order, conditions[chosen])
+                step = (rank == 0).sum(dim=1, keepdim=True)
+                result[chosen, site, code] = chain.step_log_q.gather(1, step)[:, 0]
+        return result
+
+    def log_marginal(self, occupation: Tensor, known: Tensor, conditions: Conditions) -> Tensor:
+        """Return a(s_S) in one pass, along an order that begins with the known sites; see :class:`AnyOrderModel`."""
+        self._refuse_blocks()
+        active = torch.as_tensor(self.hamiltonian.lattice.active_sites, device=self.device)
+        order = active[(~known[:, active]).int().argsort(dim=1, stable=True)]
+        chain = self(torch.where(known, occupation, 0), order, conditions)
+        return chain.log_marginals.gather(1, known[:, active].sum(dim=1, keepdim=True))[:, 0]
+
+    def _refuse_blocks(self) -> None:
+        if self.config.group > 1:
+            raise LatticeError(
+                f"this model decides blocks of {self.config.group} sites, so it has no conditionals or marginals of "
+                "arbitrary sites: fit one with ModelConfig(group=1)"
+            )
+
+    def decoder(self, site_order: Tensor, conditions: Conditions, n: int) -> CausalDecoder:
+        """Return a decoder with a key-value cache; see :class:`AnyOrderModel`."""
+        return CausalDecoder(self, site_order, conditions, n)
+
+
+class CausalDecoder:
+    """Decides one token after another for a batch that shares a site order, with cached keys and values.
+
+    Parameters
+    ----------
+    model
+        The model.
+    site_order
+        Shape (n_active,).
+    conditions
+        One per configuration of the batch; a batch under a single condition may pass that one alone.
+    n
+        Number of configurations.
+    """
+
+    def __init__(self, model: CausalModel, site_order: Tensor, conditions: Conditions, n: int) -> None:
+        self.model, self.n = model, n
+        order = site_order.to(model.device)[None]
+        conditions = conditions.to(model.device)
+        inputs = model.window.network_inputs(model.hamiltonian, conditions)
+        self.cache, self.condition, self.modulations = model.network.start(n, model.n_steps, inputs)
+        self.conditions = Conditions(conditions.beta[None], conditions.chemical_potentials[None])
+        self.tokens = model.tokens(order)
+        self.target, self.known = (labels[0] for labels in model._order_labels(order))
+        self.fields = TokenFields.build(model.hamiltonian, self.tokens.sites[0].cpu().numpy())
+        self.previous = torch.full((n, model.config.group), -1, dtype=torch.int64, device=model.device)
+        # Spectators have no features; decided sites are filled in as they come.
+        self.features = torch.zeros(n, model.hamiltonian.n_features, dtype=torch.float64, device=model.device)
+        self.occupation = torch.zeros(n, model.hamiltonian.lattice.n_sites, dtype=torch.int64, device=model.device)
+
+    def logits(self) -> Tensor:
+        """Normalised log-probabilities of the next token's outcomes, shape (n, n_outcomes), float64."""
+        model, k = self.model, self.cache.length
+        token = self.tokens.at(k)
+        base = model.base_logits(self.fields.energies(self.features, k)[None], token, self.conditions)
+        decided = torch.full((1,), k, device=model.device)
+        inputs = model.token_inputs(token, self.previous[None, :, None], base, self.conditions, decided)
+        seen = slice(0, k + 1)
+        outputs = model.network.step(
+            inputs[0, :, 0], self.condition, self.modulations, self.target[k, seen], self.known[k, seen], self.cache
+        )
+        return (base[0, :, 0] + outputs[:, :-1]).log_softmax(dim=-1)
+
+    def outcome(self, occupation: Tensor) -> Tensor:
+        """Outcome (n,) that configurations (n, n_sites) have at the token that ``logits`` was about."""
+        return self.model.outcome_of(occupation[:, self.tokens.sites[0, self.cache.length - 1]])
+
+    def decide(self, outcome: Tensor) -> None:
+        """Set the outcome (n,) of the token that ``logits`` was about."""
+        model = self.model
+        sites = self.tokens.sites[0, self.cache.length - 1]
+        codes = model.outcomes[outcome]  # (n, m)
+        self.occupation[:, sites] = codes
+        self.previous = model.species_codes[sites].expand(self.n, -1, -1).gather(2, codes[..., None])[..., 0]
+        for member, site in enumerate(sites.tolist()):
+            low, high = model.hamiltonian.feature_start[site : site + 2]
+            table = torch.as_tensor(model.hamiltonian.point_table[site], device=model.device)
+            self.features[:, low:high] = table[codes[:, member], : high - low]

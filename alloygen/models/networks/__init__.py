@@ -1,0 +1,1 @@
+"""Networks: functions of token inputs that know nothing of energies."""
