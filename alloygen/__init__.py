@@ -18,7 +18,8 @@ from alloygen.reference.enumeration import Enumeration, enumerate_configurations
 from alloygen.structures import ground_states
 from alloygen.thermo.free_energy import CanonicalFreeEnergy, SemigrandFreeEnergy
 from alloygen.thermo.phase_diagram import TemperatureCompositionDiagram
-from alloygen.training.trainer import TrainingConfig, TrainingStatus
+from alloygen.training.config import TrainingConfig
+from alloygen.training.status import TrainingStatus
 
 __version__ = "0.1.0"
 

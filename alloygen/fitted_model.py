@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from alloygen.errors import AlloygenError, CheckpointError, OccupationError
+from alloygen.errors import AlloygenError, CheckpointError, CompositionError, OccupationError
 from alloygen.estimate import Estimate
 from alloygen.files import read_file, write_file
 from alloygen.hamiltonian.conditions import Conditions, ConditionWindow
@@ -90,25 +90,59 @@ class FittedModel:
         """Temperatures and chemical potentials that the model was trained on."""
         return self.model.window
 
+    @property
+    def ensemble(self) -> str:
+        """What conditions are: temperature and chemical potentials ("semigrand"), or temperature and counts ("canonical")."""
+        return self.model.config.ensemble
+
     def _conditions(
-        self, temperature: float, chemical_potentials: Mapping[str, float] | None, extrapolate: bool = False
+        self,
+        temperature: float,
+        chemical_potentials: Mapping[str, float] | None,
+        counts: Mapping[str, int] | None = None,
+        extrapolate: bool = False,
     ) -> Conditions:
-        conditions = Conditions.single(self.problem.hamiltonian, temperature, chemical_potentials)
+        hamiltonian = self.problem.hamiltonian
+        if self.ensemble == "canonical":
+            if chemical_potentials or counts is None:
+                name = self.problem.lattice.variable_species[-1]
+                raise CompositionError(
+                    f"this model is of the canonical ensemble: give numbers of atoms, for example counts={{{name!r}: 5}}, and "
+                    "no chemical potentials (fit with ensemble='semigrand' for those)"
+                )
+            conditions = Conditions.canonical(hamiltonian, temperature, counts)
+        else:
+            if counts is not None:
+                raise CompositionError(
+                    "this model is of the semi-grand canonical ensemble: give chemical_potentials instead of counts, use "
+                    "canonical_free_energy(), or fit with ensemble='canonical'"
+                )
+            conditions = Conditions.single(hamiltonian, temperature, chemical_potentials)
         if not extrapolate:
-            self.window.check(self.problem.hamiltonian, conditions)
+            self.window.check(hamiltonian, conditions)
         return conditions
+
+    def _needs_chemical_potentials(self, method: str) -> None:
+        if self.ensemble == "canonical":
+            raise AlloygenError(
+                f"{method} works at given chemical potentials, and this model is of the canonical ensemble: ask "
+                "free_energy(temperature=..., counts=...), or fit with ensemble='semigrand'"
+            )
 
     def free_energy(
         self,
         *,
         temperature: float,
         chemical_potentials: Mapping[str, float] | None = None,
+        counts: Mapping[str, int] | None = None,
         n_samples: int = 20_000,
         estimator: str = "importance sampling",
         extrapolate: bool = False,
         seed: int = 0,
     ) -> Estimate:
         """Estimate the grand potential Phi = -k_B T ln Xi from the model's draws.
+
+        A model of the canonical ensemble gives the free energy F = -k_B T ln Z_N at the counts asked for.
 
         Parameters
         ----------
@@ -117,6 +151,9 @@ class FittedModel:
         chemical_potentials
             In eV (J) per species; species left out are at 0. Only differences between species that share sites
             matter, up to the constant -mu N that is included.
+        counts
+            Numbers of atoms per species, for models of the canonical ensemble, in place of chemical potentials; one
+            species of each sublattice may be left out.
         n_samples
             Draws.
         estimator
@@ -134,10 +171,12 @@ class FittedModel:
 
         Raises
         ------
-        TemperatureError, ChemicalPotentialError, WindowError
-            If the condition is unusable or outside the window.
+        TemperatureError, ChemicalPotentialError, CompositionError, WindowError
+            If the condition is unusable, not of the model's ensemble, or outside the window.
         """
-        conditions = self._conditions(temperature, chemical_potentials, extrapolate)
+        conditions = self._conditions(temperature, chemical_potentials, counts, extrapolate)
+        if estimator == "annealed importance sampling":
+            self._needs_chemical_potentials(estimator)
         if estimator not in ESTIMATORS:
             raise AlloygenError(f"estimator = {estimator!r}: expected one of {', '.join(map(repr, ESTIMATORS))}")
         return ESTIMATORS[estimator](
@@ -177,6 +216,7 @@ class FittedModel:
         TemperatureError, ChemicalPotentialError, WindowError
             If the condition is unusable or outside the window.
         """
+        self._needs_chemical_potentials("certify")
         conditions = self._conditions(temperature, chemical_potentials)
         return certify(
             self.model, conditions, self.independent_check(), n_samples=n_samples, orders=self._orders,
@@ -188,6 +228,7 @@ class FittedModel:
 
         It starts from disorder and from ground states, with a seed of its own: a phase that training missed is in it.
         """
+        self._needs_chemical_potentials("independent_check")
         if self._check is None:
             seed = int(self.information.get("seed", 0)) + CHECK_SEED
             self._check = independent_check(self.problem.hamiltonian, self.window, seed=seed, progress=progress)
@@ -198,6 +239,7 @@ class FittedModel:
         *,
         temperature: float,
         chemical_potentials: Mapping[str, float] | None = None,
+        counts: Mapping[str, int] | None = None,
         n_samples: int = 20_000,
         seed: int = 0,
     ) -> dict[str, Estimate]:
@@ -211,7 +253,7 @@ class FittedModel:
         TemperatureError, ChemicalPotentialError, WindowError
             If the condition is unusable or outside the window.
         """
-        conditions = self._conditions(temperature, chemical_potentials)
+        conditions = self._conditions(temperature, chemical_potentials, counts)
         return neural_averages(self.model, conditions, n_samples, orders=self._orders, kind=self.site_order, seed=seed)
 
     def semigrand_free_energy(
@@ -251,6 +293,7 @@ class FittedModel:
         WindowError, TemperatureError, ChemicalPotentialError
             If the grid is empty, unusable or outside the window.
         """
+        self._needs_chemical_potentials("semigrand_free_energy")
         run = self.independent_check if check else None
         found = self._source.semigrand(
             temperatures, chemical_potentials, n_samples=n_samples, order=self._order, check=run, seed=seed,
@@ -290,6 +333,7 @@ class FittedModel:
         WindowError, TemperatureError, ChemicalPotentialError
             If a temperature is unusable or outside the window, or the model varies no chemical potential.
         """
+        self._needs_chemical_potentials("canonical_free_energy")
         grid = np.linspace(*self.window.temperatures, N_GRID) if temperatures is None else temperatures
         found = self._source.canonical(
             grid, n_samples=n_samples, order=self._order, check=self.independent_check if check else None, seed=seed,
@@ -343,6 +387,7 @@ class FittedModel:
         *,
         temperature: float,
         chemical_potentials: Mapping[str, float] | None = None,
+        counts: Mapping[str, int] | None = None,
         seed: int = 0,
     ) -> list[Atoms]:
         """Draw n independent structures from the model.
@@ -355,7 +400,7 @@ class FittedModel:
         TemperatureError, ChemicalPotentialError, WindowError
             If the condition is unusable or outside the window.
         """
-        draws = self.draw(n, temperature=temperature, chemical_potentials=chemical_potentials, seed=seed)
+        draws = self.draw(n, temperature=temperature, chemical_potentials=chemical_potentials, counts=counts, seed=seed)
         structures = self.problem.atoms(draws.occupation.cpu())
         assert isinstance(structures, list)
         for atoms, energy, log_weight in zip(
@@ -370,6 +415,7 @@ class FittedModel:
         *,
         temperature: float,
         chemical_potentials: Mapping[str, float] | None = None,
+        counts: Mapping[str, int] | None = None,
         seed: int = 0,
     ) -> Draws:
         """Draw n independent configurations as arrays, with log q, energies and log weights.
@@ -383,7 +429,7 @@ class FittedModel:
         """
         if n < 1:
             raise AlloygenError(f"n = {n} draws: expected at least 1", n=n)
-        conditions = self._conditions(temperature, chemical_potentials)
+        conditions = self._conditions(temperature, chemical_potentials, counts)
         return draw(self.model, conditions, n, orders=self._orders, kind=self.site_order, seed=seed)
 
     @torch.no_grad()
@@ -393,6 +439,7 @@ class FittedModel:
         *,
         temperature: float,
         chemical_potentials: Mapping[str, float] | None = None,
+        counts: Mapping[str, int] | None = None,
         exact: bool = False,
         seed: int = 0,
     ) -> np.ndarray | float:
@@ -418,14 +465,21 @@ class FittedModel:
         ------
         OccupationError
             If codes are out of range.
+        AlloygenError
+            If the model decides blocks of sites (the default on 32 or more): fit with ``ModelConfig(group=1)``.
         TemperatureError, ChemicalPotentialError, WindowError
             If the condition is unusable or outside the window.
         """
-        conditions = self._conditions(temperature, chemical_potentials)
+        conditions = self._conditions(temperature, chemical_potentials, counts)
         partial = torch.as_tensor(occupation)
         if partial.is_floating_point():
             raise OccupationError(
                 f"occupation has type {partial.dtype}: expected integer codes, -1 for undecided sites"
+            )
+        if self.model.config.group > 1:
+            raise AlloygenError(
+                f"this model decides blocks of {self.model.config.group} sites, so it has no marginals of arbitrary sites: "
+                "fit one with fit(..., model=ModelConfig(group=1))"
             )
         single = partial.ndim == 1
         partial = partial[None] if single else partial
@@ -455,13 +509,29 @@ class FittedModel:
 
     @torch.no_grad()
     def log_partition_function(
-        self, *, temperature: float, chemical_potentials: Mapping[str, float] | None = None
+        self,
+        *,
+        temperature: float,
+        chemical_potentials: Mapping[str, float] | None = None,
+        counts: Mapping[str, int] | None = None,
     ) -> float:
-        """Look ln Xi up in the marginal head, a(empty): one pass, no error bar, slightly biased.
+        """Look ln Xi (ln Z_N at fixed composition) up in the marginal head, a(empty): one pass, no error bar, slightly biased.
 
         Use :meth:`free_energy` for a value to rely on.
+
+        Raises
+        ------
+        AlloygenError
+            If the model's family has no marginal head.
+        TemperatureError, ChemicalPotentialError, CompositionError, WindowError
+            If the condition is unusable, not of the model's ensemble, or outside the window.
         """
-        conditions = self._conditions(temperature, chemical_potentials)
+        if not self.model.has_marginals:
+            raise AlloygenError(
+                f"a model of the family {self.model.config.family!r} has no marginal head: ask free_energy(), or fit with "
+                "ModelConfig(family='ao_mam')"
+            )
+        conditions = self._conditions(temperature, chemical_potentials, counts)
         order = self._orders.draw(self.site_order, 1, np.random.default_rng(0))
         zeros = torch.zeros(1, self.problem.n_sites, dtype=torch.int64)
         return float(self.model(zeros, order, conditions).log_marginals[0, 0])
@@ -474,8 +544,9 @@ class FittedModel:
         tensors = {f"problem.{name}": array for name, array in arrays.items()}
         for name, tensor in self.model.state_dict().items():
             tensors[f"model.{name}"] = tensor.detach().cpu().numpy()
-        for name in ("temperature", "chemical_potentials", "occupation", "energy", "counts"):
-            tensors[f"reference.{name}"] = getattr(self.reference, name)
+        for name, array in vars(self.reference).items():
+            if array is not None:
+                tensors[f"reference.{name}"] = array
         metadata = {
             "problem": {**problem, "exchanges_atoms": self.problem.exchanges_atoms},
             "config": self.model.config.to_dict(),

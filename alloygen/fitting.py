@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from alloygen.errors import AlloygenError, BudgetError, LatticeError, MissingDependencyError
+from alloygen.errors import AlloygenError, BudgetError, ChemicalPotentialError, LatticeError, MissingDependencyError
 from alloygen.fitted_model import FittedModel, resolve_device
 from alloygen.hamiltonian.conditions import ConditionWindow
-from alloygen.models import ModelConfig, build_model
+from alloygen.models import AnyOrderModel, ModelConfig, build_model, default_config
 from alloygen.problem import Problem
-from alloygen.training.reference_data import default_chemical_potentials, sample_reference
-from alloygen.training.trainer import Budget, Callback, Trainer, TrainingConfig, TrainingStatus
+from alloygen.training.canonical_data import sample_canonical_reference
+from alloygen.training.checkpoint import Checkpoints, TrainingSettings
+from alloygen.training.config import TrainingConfig
+from alloygen.training.distributed import World
+from alloygen.training.objectives import OBJECTIVES
+from alloygen.training.reference_data import ReferenceData, default_chemical_potentials, sample_reference
+from alloygen.training.status import Budget, Callback, TrainingStatus
+from alloygen.training.trainer import Trainer
 
-#: Reference samples per condition that are held out of training and kept with the model, for the reverse bound.
-N_HELD_OUT = 128
+#: Reference samples per condition that are trained on, and that are held out and kept with the model for the reverse bound.
+N_TRAINING, N_HELD_OUT = 872, 128
 _UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 
 
@@ -30,9 +38,12 @@ def fit(
     *,
     temperatures: Sequence[float] | None = None,
     chemical_potentials: Mapping[str, Sequence[float]] | None = None,
+    ensemble: str | None = None,
     budget: str | float = "5min",
     device: str = "auto",
     seed: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: str | float = "1min",
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
     model: ModelConfig | None = None,
@@ -53,6 +64,9 @@ def fit(
         Lowest and highest chemical potential per species in eV, relative to the first species on its sites, for
         example ``{"Au": (-0.2, 0.2)}``. Left out, windows are chosen so that every composition occurs, and reported;
         for spin models the field is part of the energy, and nothing varies.
+    ensemble
+        "semigrand", or "canonical" for a model of all compositions with exact numbers of atoms in place of chemical
+        potentials; that of ``model`` unless given.
     budget
         Wall time of the whole call such as "5min", "90s" or "1h" (a number means seconds), or "400 steps" of
         training, which is reproducible on one machine.
@@ -60,12 +74,21 @@ def fit(
         "auto", "cpu", "cuda" or any torch device.
     seed
         Seed of everything random.
+    checkpoint
+        Folder that keeps the run: reference samples once, and the state of training as it goes. The same call goes on
+        from there after an interruption; with a budget of steps, bit for bit on a CPU. A longer budget trains on.
+    checkpoint_every
+        Wall time, or steps, between two states, as in ``budget``.
     callbacks
-        Called with a :class:`~alloygen.training.trainer.TrainingStatus` at every step.
+        Called with a :class:`~alloygen.TrainingStatus` at every step, for example a
+        :class:`~alloygen.training.logs.TrainingLog`.
     progress
         Whether to show a progress bar; by default when the terminal can.
-    model, training
-        Size of the network, and hyperparameters of training.
+    model
+        Family, network and size; :func:`~alloygen.models.default_config` unless given: causal, with blocks of four sites on
+        32 sites or more.
+    training
+        Hyperparameters of training.
 
     Returns
     -------
@@ -75,48 +98,91 @@ def fit(
     Raises
     ------
     AlloygenError
-        One of its subclasses, before any training starts, for input that is not usable; TrainingError if training
-        diverges.
+        One of its subclasses, before any training starts, for input that is not usable; CheckpointError if the folder
+        holds another run; TrainingError if training diverges or runs out of memory.
+
+    Notes
+    -----
+    Where ``torch.distributed`` is initialised, its processes train one model together; each has to make the same call.
     """
     begin = time.perf_counter()
-    allowed = parse_budget(budget)
+    allowed, every, world = parse_budget(budget), parse_budget(checkpoint_every), World.current()
     place = resolve_device(device)
     problem = _as_problem(cluster_expansion, supercell)
     hamiltonian = problem.hamiltonian
-    window, chosen = _resolve_window(problem, temperatures, chemical_potentials, seed)
-    with _progress(progress) as bar:
+    model = model or default_config(problem.lattice)
+    model = model if ensemble is None else replace(model, ensemble=ensemble)
+    window, chosen = _resolve_window(problem, model.ensemble, temperatures, chemical_potentials, seed)
+    network = build_model(hamiltonian, window, model, seed).to(place)
+    training = training or _default_training(network)
+    settings = TrainingSettings(hamiltonian, window, model, training, seed, allowed)
+    checkpoints = Checkpoints.open(checkpoint, settings, every, world)
+    with _progress(progress if world.first else False) as bar:
         watchers = (*callbacks, *([bar] if bar else []))
         if bar and chosen:
             bar.report(chosen)
 
-        def report(fraction: float) -> None:
-            for watcher in watchers:
-                watcher(TrainingStatus("reference", fraction))
+        def sample() -> tuple[ReferenceData, dict[str, Any]]:
+            return _sample(settings, watchers, begin)
 
-        data, samples = sample_reference(hamiltonian, window, seed=seed, progress=report)
+        data, facts = checkpoints.reference(sample)
         kept, held_out = data.split(N_HELD_OUT)
-        network = build_model(hamiltonian, window, model, seed).to(place)
-        trainer = Trainer(network, kept, training or TrainingConfig(), seed)
-        remaining = allowed
-        if allowed.seconds is not None:
-            # The reference run counts, but a tiny budget still trains a little.
-            remaining = Budget(seconds=max(0.2 * allowed.seconds, allowed.seconds - (time.perf_counter() - begin)))
-        result = trainer.run(remaining, watchers)
+        trainer = Trainer(network, kept, training, seed, held_out=held_out, world=world)
+        result = trainer.run(_remaining(allowed, facts["seconds"]), watchers, checkpoints)
     information = {
         "budget": str(budget),
         "seed": seed,
         "steps": result.steps,
         "training_seconds": result.seconds,
-        "seconds": time.perf_counter() - begin,
+        "seconds": facts["seconds"] + result.seconds,
         "device": str(place),
+        "processes": world.size,
         "torch": torch.__version__,
-        "training": trainer.config.to_dict(),
+        "training": training.to_dict(),
         "probe_effective_sample_size": result.probe_ess,
-        "reference_r_hat": float(np.max(samples.split_r_hat())),
+        "reference_r_hat": facts["r_hat"],
         "chosen_chemical_potentials": chosen,
         "history": result.history,
     }
     return FittedModel(problem, result.model.requires_grad_(False), result.site_order, held_out, information)
+
+
+def _sample(
+    settings: TrainingSettings, watchers: Sequence[Callback], begin: float
+) -> tuple[ReferenceData, dict[str, Any]]:
+    """Draw reference samples; those to train on only where the schedule wants them. With seconds since begin, and R-hat."""
+
+    def report(fraction: float) -> None:
+        for watcher in watchers:
+            watcher(TrainingStatus("reference", fraction))
+
+    trained_on = any(term.source == "reference" for term in settings.training.schedule)
+    n_samples = (N_TRAINING if trained_on else N_HELD_OUT) + N_HELD_OUT
+    hamiltonian, window, seed = settings.hamiltonian, settings.window, settings.seed
+    if settings.model.ensemble == "canonical":
+        data, r_hat = sample_canonical_reference(
+            hamiltonian, window.temperatures, n_samples=n_samples, seed=seed, progress=report
+        )
+    else:
+        data, samples = sample_reference(hamiltonian, window, n_samples=n_samples, seed=seed, progress=report)
+        r_hat = float(np.max(samples.split_r_hat()))
+    facts = {"seconds": time.perf_counter() - begin, "r_hat": r_hat}
+    return data, facts
+
+
+def _default_training(network: AnyOrderModel) -> TrainingConfig:
+    """Default hyperparameters, without objectives of a marginal head that the family lacks."""
+    config = TrainingConfig()
+    if network.has_marginals:
+        return config
+    return replace(config, schedule=tuple(t for t in config.schedule if not OBJECTIVES[t.objective].needs_marginals))
+
+
+def _remaining(allowed: Budget, spent: float) -> Budget:
+    """What the reference run leaves of a budget; even a tiny one still trains a little."""
+    if allowed.seconds is None:
+        return allowed
+    return Budget(seconds=max(0.2 * allowed.seconds, allowed.seconds - spent))
 
 
 def parse_budget(budget: str | float) -> Budget:
@@ -161,6 +227,7 @@ def _as_problem(cluster_expansion: Any, supercell: Any) -> Problem:
 
 def _resolve_window(
     problem: Problem,
+    ensemble: str,
     temperatures: Sequence[float] | None,
     chemical_potentials: Mapping[str, Sequence[float]] | None,
     seed: int,
@@ -169,6 +236,13 @@ def _resolve_window(
     hamiltonian = problem.hamiltonian
     if temperatures is None:
         temperatures = hamiltonian.units.default_temperatures
+    if ensemble == "canonical":
+        if chemical_potentials:
+            raise ChemicalPotentialError(
+                "a model of the canonical ensemble covers all compositions and knows no chemical potentials: leave "
+                "chemical_potentials out, or fit with ensemble='semigrand'"
+            )
+        return ConditionWindow.checked(hamiltonian, temperatures, {}), {}
     if chemical_potentials is not None or not problem.exchanges_atoms:
         return ConditionWindow.checked(hamiltonian, temperatures, chemical_potentials or {}), {}
     plain = ConditionWindow.checked(hamiltonian, temperatures, {})

@@ -1,14 +1,16 @@
-"""From names and files to cluster expansions, supercells and problems."""
+"""From names, files and texts to cluster expansions, supercells, problems and windows."""
 
 from __future__ import annotations
 
+import os
 import re
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from alloygen import datasets
-from alloygen.errors import CheckpointError, SupercellError
+from alloygen.errors import AlloygenError, CheckpointError, ChemicalPotentialError, SupercellError
 from alloygen.fitted_model import FittedModel, load
 from alloygen.problem import Problem
 
@@ -87,3 +89,48 @@ def read_supercell(text: str) -> Any:
             f"supercell {text!r}: expected repetitions such as 2x2x4, or a structure file that ASE reads"
         )
     return repeats or read_structure(text)
+
+
+def read_windows(texts: Sequence[str] | None) -> dict[str, tuple[float, float]] | None:
+    """Read windows such as "Au:-0.2:0.2"; None if there are none, for ``fit`` to choose."""
+    windows: dict[str, tuple[float, float]] = {}
+    for text in texts or ():
+        name, values = split_values(text, ":")
+        if len(values) != 2 or name in windows:
+            raise ChemicalPotentialError(
+                f"--chemical-potential {text!r}: expected one window per species, such as Au:-0.2:0.2 in eV"
+            )
+        windows[name] = (values[0], values[1])
+    return windows or None
+
+
+def split_values(text: str, separator: str) -> tuple[str, list[float]]:
+    """Read a name and numbers such as "Au:-0.2:0.2"; no numbers if one of them is none."""
+    name, *values = text.split(separator)
+    try:
+        return name.strip(), [float(value) for value in values]
+    except ValueError:
+        return name, []
+
+
+def check_target(*paths: Path | None) -> None:
+    """Refuse, before any work, paths that cannot be written."""
+    for path in paths:
+        if path is None:
+            continue
+        if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+            raise AlloygenError(
+                f"cannot write {str(path)!r}: expected a file name in a folder that exists and is writable"
+            )
+
+
+def check_folder(path: Path | None) -> None:
+    """Refuse, before any work, a folder that cannot hold a run."""
+    if path is None:
+        return
+    usable = path if path.exists() else path.parent
+    if not usable.is_dir() or not os.access(usable, os.W_OK):
+        raise CheckpointError(
+            f"cannot use {str(path)!r} as the folder of a run: expected a folder, or the name of a new one, where files "
+            "can be written"
+        )

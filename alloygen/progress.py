@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from alloygen.training.trainer import TrainingStatus
+from alloygen.training.status import TrainingStatus
 
 _LABELS = {"reference": "sampling references", "training": "training"}
 

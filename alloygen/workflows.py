@@ -25,7 +25,7 @@ from alloygen.models import ModelConfig
 from alloygen.thermo.coexistence import phase_diagram
 from alloygen.thermo.free_energy import CanonicalFreeEnergy
 from alloygen.thermo.results import Result
-from alloygen.training.trainer import TrainingConfig
+from alloygen.training.config import TrainingConfig
 
 try:
     from jobflow import CURRENT_JOB, Flow, Maker, job

@@ -18,4 +18,4 @@ autodoc_member_order = "bysource"
 napoleon_use_rtype = False
 html_theme = "furo"
 html_title = f"alloygen {release}"
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "tables"]

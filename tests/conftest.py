@@ -9,6 +9,8 @@ install_import_hook(
         "alloygen.hamiltonian.cluster_hamiltonian",
         "alloygen.models.any_order",
         "alloygen.models.causal",
+        "alloygen.models.fixed_order",
+        "alloygen.models.masked",
         "alloygen.problem",
     ],
     "beartype.beartype",

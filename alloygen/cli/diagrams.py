@@ -17,7 +17,7 @@ from alloygen.cli.options import (
     SeedOption,
     TemperaturesOption,
 )
-from alloygen.cli.reading import check_target, read_conditions
+from alloygen.cli.reading import read_conditions
 from alloygen.cli.writing import (
     condition_columns,
     console,
@@ -29,6 +29,7 @@ from alloygen.cli.writing import (
 from alloygen.errors import AlloygenError
 from alloygen.files import write_text
 from alloygen.fitted_model import load
+from alloygen.inputs import check_target
 from alloygen.progress import fraction_bar
 
 UnreliableOption = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,7 @@ from alloygen.cli.options import (
     TemperatureOption,
     TemperaturesOption,
 )
-from alloygen.cli.reading import check_structure_target, check_target, read_conditions, read_windows
+from alloygen.cli.reading import check_structure_target, read_conditions
 from alloygen.cli.writing import (
     condition_columns,
     console,
@@ -34,7 +35,8 @@ from alloygen.cli.writing import (
 from alloygen.errors import ChemicalPotentialError
 from alloygen.fitted_model import load, resolve_device
 from alloygen.fitting import fit, parse_budget
-from alloygen.inputs import read_problem
+from alloygen.inputs import check_folder, check_target, read_problem, read_windows
+from alloygen.models import default_config
 from alloygen.reference.enumeration import enumerate_configurations
 
 
@@ -50,18 +52,32 @@ def fit_command(
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     output: OutputOption = Path("model.safetensors"),
+    family: Annotated[
+        str, typer.Option(help="causal, ao_mam, ao_arm or fixed; see the documentation on models.")
+    ] = "causal",
+    group: Annotated[int | None, typer.Option(help="Sites that a causal model decides together.")] = None,
+    ensemble: Annotated[str, typer.Option(help="semigrand, or canonical: exact numbers of atoms.")] = "semigrand",
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Folder to keep the run in; the same command goes on from there.")
+    ] = None,
 ) -> None:
     """Train a model of a supercell over a window of conditions."""
     check_target(output)
+    check_folder(checkpoint)
     parse_budget(budget)
     resolve_device(device)
+    problem = read_problem(cluster_expansion, supercell)
+    config = default_config(problem.lattice, family)
     model = fit(
-        read_problem(cluster_expansion, supercell),
+        problem,
         temperatures=temperatures,
         chemical_potentials=read_windows(chemical_potential),
         budget=budget,
         device=device,
         seed=seed,
+        checkpoint=checkpoint,
+        ensemble=ensemble,
+        model=config if group is None else replace(config, group=group),
     )
     model.save(output)
     print_record(f"wrote {output}", model_record(model))

@@ -17,7 +17,7 @@ from alloygen.cli.options import (
     SupercellArgument,
     TemperaturesOption,
 )
-from alloygen.cli.reading import check_target, read_conditions
+from alloygen.cli.reading import read_conditions
 from alloygen.cli.writing import (
     condition_columns,
     console,
@@ -29,7 +29,7 @@ from alloygen.cli.writing import (
 )
 from alloygen.errors import SupercellError
 from alloygen.fitted_model import FittedModel
-from alloygen.inputs import is_cluster_expansion, load_file, parse_repeats, read_expansion, read_problem
+from alloygen.inputs import check_target, is_cluster_expansion, load_file, parse_repeats, read_expansion, read_problem
 from alloygen.reference.enumeration import enumerate_configurations
 
 

@@ -22,9 +22,7 @@ from alloygen.cli.options import (
     TemperaturesOption,
 )
 from alloygen.cli.reading import (
-    check_folder,
     check_structure_target,
-    check_target,
     read_chemical_potentials,
     read_counts,
 )
@@ -39,7 +37,7 @@ from alloygen.cli.writing import (
 from alloygen.errors import AlloygenError, ClusterExpansionError
 from alloygen.estimate import Estimate
 from alloygen.hamiltonian.conditions import reference_species
-from alloygen.inputs import SHIPPED, is_cluster_expansion, read_expansion, read_problem
+from alloygen.inputs import SHIPPED, check_folder, check_target, is_cluster_expansion, read_expansion, read_problem
 from alloygen.lattice import Lattice
 from alloygen.lattice.symmetry import SYMPREC
 from alloygen.progress import fraction_bar

@@ -169,7 +169,7 @@ class ClusterHamiltonian:
         """Energy of each configuration, in energy units per supercell."""
         if occupation.device.type == "cpu":
             return self._energy_cpu(occupation)
-        return self._energy_torch(occupation)
+        return self.known_energy(self.features(occupation))
 
     @cached_property
     def _kernel_sites(self) -> tuple[Array, Array, Array, Array]:
@@ -196,14 +196,24 @@ class ClusterHamiltonian:
         )
         return torch.from_numpy(out)
 
-    def _energy_torch(self, occupation: Tensor, chunk: int = 2**24) -> Tensor:
-        monomials, coefficients = self._monomial_tensors(occupation.device)
-        rows = max(1, chunk // max(1, monomials.numel()))
+    def known_energy(self, features: Float64[Tensor, "n n_features"]) -> Float64[Tensor, " n"]:
+        """Energy of the clusters whose sites are all known, and of the constant; features of other sites are 0."""
+        if features.device.type == "cpu":
+            out = np.empty(len(features))
+            monomials, coefficients = self.polynomial.features, self.polynomial.coefficients
+            kernels.feature_energies(
+                features.contiguous().numpy(), monomials, coefficients, self.polynomial.constant, out
+            )
+            return torch.from_numpy(out)
+        return self._known_energy_torch(features)
+
+    def _known_energy_torch(self, features: Tensor, chunk: int = 2**24) -> Tensor:
+        monomials, coefficients = self._monomial_tensors(features.device)
         parts = []
-        for part in occupation.split(rows):
-            padded = torch.nn.functional.pad(self.features(part), (0, 1), value=1.0)
+        for part in features.split(max(1, chunk // max(1, monomials.numel()))):
+            padded = torch.nn.functional.pad(part, (0, 1), value=1.0)
             parts.append(padded[:, monomials].prod(dim=-1) @ coefficients)
-        energies = torch.cat(parts) if parts else occupation.new_zeros(0, dtype=torch.float64)
+        energies = torch.cat(parts) if parts else features.new_zeros(0)
         return energies + self.polynomial.constant
 
     def _monomial_tensors(self, device: torch.device) -> tuple[Tensor, Tensor]:

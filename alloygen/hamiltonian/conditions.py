@@ -12,6 +12,7 @@ from torch import Tensor
 
 from alloygen.errors import ChemicalPotentialError, WindowError
 from alloygen.hamiltonian.cluster_hamiltonian import ClusterHamiltonian
+from alloygen.hamiltonian.sublattice_counts import species_totals, sublattice_counts
 from alloygen.lattice import Lattice
 from alloygen.units import UnitSystem
 
@@ -20,18 +21,23 @@ Array = np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class Conditions:
-    """Semi-grand canonical conditions of a batch.
+    """Conditions of a batch: temperature and chemical potentials, or, in the canonical ensemble, temperature and counts.
 
     Attributes
     ----------
     beta
         Inverse temperatures, shape (n,), float64, in inverse energy units.
     chemical_potentials
-        One per species of the lattice, shape (n, n_species), float64.
+        One per species of the lattice, shape (n, n_species), float64; 0 in the canonical ensemble, whose weights are
+        those of the energy alone.
+    counts
+        Atoms by sublattice and code, shape (n, n_sublattices, max_species), int64; None in the semi-grand canonical
+        ensemble.
     """
 
     beta: Tensor
     chemical_potentials: Tensor
+    counts: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.beta)
@@ -61,12 +67,62 @@ class Conditions:
         beta = 1.0 / (units.boltzmann_constant * np.asarray(temperature, dtype=np.float64))
         return cls(torch.from_numpy(beta), torch.from_numpy(np.array(chemical_potentials, dtype=np.float64)))
 
+    @classmethod
+    def canonical(
+        cls, hamiltonian: ClusterHamiltonian, temperature: float, counts: Mapping[str, int], n: int = 1
+    ) -> Conditions:
+        """Return one condition of fixed composition, repeated n times.
+
+        Parameters
+        ----------
+        hamiltonian
+            The energy.
+        temperature
+            In kelvin (J/k_B for spin models).
+        counts
+            Atoms by species, over all sites that allow more than one; one species of a sublattice may be left out.
+        n
+            Number of repetitions.
+
+        Raises
+        ------
+        TemperatureError, SpeciesError, CompositionError
+            If the condition is not usable.
+        """
+        beta = hamiltonian.units.beta(temperature)
+        mu = torch.zeros(n, len(hamiltonian.lattice.species), dtype=torch.float64)
+        atoms = torch.from_numpy(sublattice_counts(hamiltonian.lattice, counts))
+        return cls(torch.full((n,), beta, dtype=torch.float64), mu, atoms.expand(n, -1, -1))
+
+    def with_counts(self, counts: Tensor) -> Conditions:
+        """Return canonical conditions with these temperatures and counts (n, n_sublattices, max_species)."""
+        return Conditions(self.beta, torch.zeros_like(self.chemical_potentials), counts)
+
     def __getitem__(self, index: Any) -> Conditions:
-        return Conditions(self.beta[index], self.chemical_potentials[index])
+        counts = None if self.counts is None else self.counts[index]
+        return Conditions(self.beta[index], self.chemical_potentials[index], counts)
+
+    def expand(self, n: int) -> Conditions:
+        """Return n conditions, of n or of a single one."""
+        counts = None if self.counts is None else self.counts.expand(n, -1, -1)
+        return Conditions(self.beta.expand(n), self.chemical_potentials.expand(n, -1), counts)
 
     def to(self, device: torch.device | str) -> Conditions:
         """Return the conditions on another device."""
-        return Conditions(self.beta.to(device), self.chemical_potentials.to(device))
+        counts = None if self.counts is None else self.counts.to(device)
+        return Conditions(self.beta.to(device), self.chemical_potentials.to(device), counts)
+
+    def in_groups(self, groups: int) -> Conditions:
+        """Return the conditions with a leading axis of equal groups: (groups, n / groups, ...)."""
+        counts = None if self.counts is None else self.counts.unflatten(0, (groups, -1))
+        return Conditions(
+            self.beta.unflatten(0, (groups, -1)), self.chemical_potentials.unflatten(0, (groups, -1)), counts
+        )
+
+
+def fixed_composition(lattice: Lattice, conditions: Conditions) -> dict[str, int] | None:
+    """Atoms of every species over all sites under a single condition, or None in the semi-grand canonical ensemble."""
+    return None if conditions.counts is None else species_totals(lattice, conditions.counts[0].cpu().numpy())
 
 
 def reference_species(lattice: Lattice) -> Array:

@@ -77,6 +77,26 @@ def feature_derivatives(features, monomials, coefficients, out):  # type: ignore
 
 
 @njit(cache=True, nogil=True)  # type: ignore[misc]
+def feature_energies(features, monomials, coefficients, constant, out):  # type: ignore[no-untyped-def]
+    """Energies of feature values (n, n_features), which may be 0 on undecided sites."""
+    width = monomials.shape[1]
+    for sample in range(len(features)):
+        row = features[sample]
+        total = constant
+        for m in range(len(monomials)):
+            product = coefficients[m]
+            for k in range(width):
+                feature = monomials[m, k]
+                if feature < 0:
+                    break
+                product *= row[feature]
+                if product == 0.0:
+                    break
+            total += product
+        out[sample] = total
+
+
+@njit(cache=True, nogil=True)  # type: ignore[misc]
 def token_coefficients(features, pointer, others, product, coefficients, out):  # type: ignore[no-untyped-def]
     """Coefficients of the products of point functions of each token, given feature values (n, n_features).
 

@@ -45,6 +45,8 @@ class TokenFields:
         Shape (n_monomials,), in energy units.
     tables
         For each member of a token, value of product p for code s, shape (L, S, S).
+    n_classes
+        Columns that every product is split into, last in its number; 1 where a product is a single column.
     """
 
     pointer: Array
@@ -52,21 +54,12 @@ class TokenFields:
     product: Array
     coefficients: Array
     tables: tuple[Array, ...]
+    n_classes: int = 1
 
     @classmethod
     def build(cls, hamiltonian: ClusterHamiltonian, tokens: Array) -> TokenFields:
         """Sort the clusters along tokens (L, m), which hold every active site once."""
-        length, size = tokens.shape
-        point = hamiltonian.point_table
-        n_species = point.shape[1]
-        token, slot = (np.full(hamiltonian.lattice.n_sites, -1) for _ in range(2))
-        token[tokens] = np.arange(length)[:, None]
-        slot[tokens] = np.arange(size)
-        site = hamiltonian.feature_site
-        function = np.arange(hamiltonian.n_features) - hamiltonian.feature_start[site] + 1
-        factor = np.append(function * n_species ** (size - 1 - slot[site]), 0)
-        monomials = hamiltonian.polynomial.features
-        at = np.append(token[site], -1)[monomials]
+        monomials, (at, factor) = hamiltonian.polynomial.features, token_places(hamiltonian, tokens)
         last = at.max(axis=1, initial=-1)
         own = (at == last[:, None]) & (monomials >= 0)
         product = np.where(own, factor[monomials], 0).sum(axis=1)
@@ -74,18 +67,13 @@ class TokenFields:
         others = -np.sort(-np.where(own, -1, monomials), axis=1)
         others = others[:, : max(1, int((others >= 0).sum(axis=1).max(initial=0)))]
         order = np.argsort(last, kind="stable")
-        pointer = np.searchsorted(last[order], np.arange(length + 1))
-        tables = []
-        for member in range(size):
-            table = np.ones((length, n_species, n_species))
-            table[:, 1:] = point[tokens[:, member]][:, :, : n_species - 1].transpose(0, 2, 1)
-            tables.append(table)
+        pointer = np.searchsorted(last[order], np.arange(len(tokens) + 1))
         return cls(
             pointer,
             np.ascontiguousarray(others[order]),
             product[order],
             hamiltonian.polynomial.coefficients[order],
-            tuple(tables),
+            outcome_tables(hamiltonian, tokens),
         )
 
     def energies(self, features: Tensor, token: int | None = None) -> Tensor:
@@ -98,24 +86,34 @@ class TokenFields:
         token
             Which token; all unless given.
         """
-        chosen = slice(0, len(self.pointer) - 1) if token is None else slice(token, token + 1)
+        return self.of_outcomes(self.product_coefficients(features, token), token)
+
+    def product_coefficients(self, features: Tensor, token: int | None = None) -> Tensor:
+        """Coefficients (n, L, n_products * n_classes) of the products; arguments as for :meth:`energies`."""
+        chosen = self._chosen(token)
         pointer = self.pointer[chosen.start : chosen.stop + 1]
-        n, length = len(features), len(pointer) - 1
+        n_products = self.tables[0].shape[1] ** len(self.tables) * self.n_classes
+        if features.device.type != "cpu":
+            return self._coefficients_torch(features, pointer, n_products)
+        out = np.zeros((len(features), len(pointer) - 1, n_products))
+        kernels.token_coefficients(
+            features.contiguous().numpy(), pointer, self.others, self.product, self.coefficients, out
+        )
+        return torch.from_numpy(out)
+
+    def of_outcomes(self, values: Tensor, token: int | None = None) -> Tensor:
+        """Sum products into outcomes: (n, L, S^m * n_classes) from coefficients of the same shape."""
+        n, length, n_products = values.shape
         n_species = self.tables[0].shape[1]
-        n_products = n_species ** len(self.tables)
-        if features.device.type == "cpu":
-            out = np.zeros((n, length, n_products))
-            kernels.token_coefficients(
-                features.contiguous().numpy(), pointer, self.others, self.product, self.coefficients, out
-            )
-            values = torch.from_numpy(out)
-        else:
-            values = self._coefficients_torch(features, pointer, n_products)
         for member, table in enumerate(self.tables):
             before = n_species**member
-            factor = torch.as_tensor(table[chosen], device=features.device)
-            values = torch.einsum("nlapb,lps->nlasb", values.view(n, length, before, n_species, -1), factor)
+            factor = torch.as_tensor(table[self._chosen(token)], device=values.device)  # (L, product, code)
+            split = values.view(n, length, before, n_species, 1, -1)
+            values = (split * factor[:, None, :, :, None]).sum(dim=3)
         return values.reshape(n, length, n_products)
+
+    def _chosen(self, token: int | None) -> slice:
+        return slice(0, len(self.pointer) - 1) if token is None else slice(token, token + 1)
 
     def _coefficients_torch(self, features: Tensor, pointer: Array, n_products: int) -> Tensor:
         """As the compiled loop, by gathers, on any device."""
@@ -128,3 +126,34 @@ class TokenFields:
         target = torch.as_tensor(token * n_products + self.product[rows], device=device)
         out = features.new_zeros(len(features), (len(pointer) - 1) * n_products)
         return out.index_add_(1, target, terms).view(len(features), len(pointer) - 1, n_products)
+
+
+def outcome_tables(hamiltonian: ClusterHamiltonian, tokens: Array) -> tuple[Array, ...]:
+    """For each member of tokens (L, m), value of product p of its point functions for code s, shape (L, S, S)."""
+    point = hamiltonian.point_table
+    tables = []
+    for members in tokens.T:
+        table = np.ones((len(tokens), point.shape[1], point.shape[1]))
+        table[:, 1:] = point[members][:, :, : point.shape[1] - 1].transpose(0, 2, 1)
+        tables.append(table)
+    return tuple(tables)
+
+
+def token_places(hamiltonian: ClusterHamiltonian, tokens: Array) -> tuple[Array, Array]:
+    """Return which token (L, m) has each site of every monomial, and what every feature adds to its token's product.
+
+    Returns
+    -------
+    at
+        Shape (n_monomials, width); -1 for padding.
+    factor
+        Shape (n_features + 1,); 0 for padding, which is last.
+    """
+    length, size = tokens.shape
+    token, slot = (np.full(hamiltonian.lattice.n_sites, -1) for _ in range(2))
+    token[tokens] = np.arange(length)[:, None]
+    slot[tokens] = np.arange(size)
+    site = hamiltonian.feature_site
+    function = np.arange(hamiltonian.n_features) - hamiltonian.feature_start[site] + 1
+    factor = np.append(function * hamiltonian.point_table.shape[1] ** (size - 1 - slot[site]), 0)
+    return np.append(token[site], -1)[hamiltonian.polynomial.features], factor

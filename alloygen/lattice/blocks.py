@@ -7,7 +7,7 @@ squares of 2x2 and 3x3 sites.
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import permutations, product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,6 +60,15 @@ def site_blocks(lattice: Lattice, size: int) -> Array:
     return blocks
 
 
+def raster_orders(lattice: Lattice, blocks: Array) -> list[Array]:
+    """Raster scans of blocks, by the positions of their first sites, for every priority of the supercell's axes.
+
+    Six permutations, each of shape (n_blocks,).
+    """
+    fraction = (lattice.positions[blocks[:, 0]] @ np.linalg.inv(lattice.cell)).round(9) % 1
+    return [np.lexsort(tuple(fraction[:, axis] for axis in axes)) for axes in permutations(range(3))]
+
+
 def _sublattices(lattice: Lattice, index: int) -> list[Array]:
     """Sublattices of an index that contain the supercell's lattice, rows in primitive vectors (Hermite normal forms)."""
     found = []
@@ -93,7 +102,7 @@ def _compact_cells(lattice: Lattice, matrix: Array) -> tuple[Array, float]:
     reach = np.arange(1 - size, size)
     cells = np.stack(np.meshgrid(reach, reach, reach, indexing="ij"), axis=-1).reshape(-1, 3)
     # Of equally close cells, those in the positive direction come first.
-    cells = cells[np.lexsort(tuple(-cells.T[::-1]) + (-cells.sum(axis=1),))]
+    cells = cells[np.lexsort((*-cells.T[::-1], -cells.sum(axis=1)))]
     coset, position = _cosets(matrix, cells), cells @ lattice.primitive_cell
     chosen = [int(np.flatnonzero((cells == 0).all(axis=1))[0])]
     spread = np.zeros(len(cells))

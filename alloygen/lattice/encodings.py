@@ -60,7 +60,11 @@ def _pair_classes(lattice: Lattice, rows: Array) -> Array:
 
 def minimum_images(lattice: Lattice, displacement: Array) -> Array:
     """Return the shortest periodic image of each Cartesian displacement (..., 3), also in skewed supercells."""
-    cell = lattice.cell
+    return shortest_images(lattice.cell, displacement)
+
+
+def shortest_images(cell: Array, displacement: Array) -> Array:
+    """Return the shortest of the vectors (..., 3) that differ from the given ones by rows of a cell (3, 3)."""
     inverse = np.linalg.inv(cell)
     fraction = displacement @ inverse
     fraction = fraction - np.rint(fraction)
@@ -117,3 +121,28 @@ def pair_orbits(lattice: Lattice) -> PairOrbits:
 def rope_coordinates(lattice: Lattice) -> Array:
     """Return lattice coordinates for a rotary encoding, in units of primitive cells, shape (n_sites, 3)."""
     return lattice.site_offset + lattice.basis[lattice.site_basis]
+
+
+def wave_vectors(lattice: Lattice) -> Array:
+    """Return the wave vectors q that fit the supercell, for phases 2 pi q.r with r from :func:`rope_coordinates`.
+
+    Of q and -q there is one, and none at q = 0 unless it is the only one; the longest waves come first. They are given in
+    units of the reciprocal primitive vectors, shape (n_vectors, 3).
+    """
+    matrix = lattice.supercell_matrix
+    n_cells = lattice.n_cells
+    inverse = np.linalg.inv(matrix)
+    # q solves P q = m for integers m, and counts modulo 1: combinations of the columns of the inverse.
+    columns = np.rint(inverse * n_cells).astype(np.int64)
+    orders = [n_cells // int(np.gcd.reduce([n_cells, *column])) for column in columns.T]
+    steps = np.stack(np.meshgrid(*[np.arange(order) for order in orders], indexing="ij"), axis=-1).reshape(-1, 3)
+    numerators = np.unique(steps @ columns.T % n_cells, axis=0)
+    reciprocal = np.linalg.inv(lattice.primitive_cell).T
+    shortest = shortest_images(reciprocal, numerators / n_cells @ reciprocal)
+    vectors = (shortest @ np.linalg.inv(reciprocal)).round(9)
+    length = np.linalg.norm(shortest, axis=1).round(6)
+    opposite = {tuple(row): index for index, row in enumerate(numerators)}
+    first = np.array([index <= opposite[tuple(-row % n_cells)] for index, row in enumerate(numerators)])
+    kept = first & ((length > 0) | (n_cells == 1))
+    order = np.lexsort((*vectors[kept].T, length[kept]))
+    return vectors[kept][order]

@@ -2,6 +2,6 @@
 
 from alloygen.models.any_order import AnyOrderModel, Chain, Decoder
 from alloygen.models.config import ModelConfig
-from alloygen.models.families import FAMILIES, build_model
+from alloygen.models.families import FAMILIES, build_model, default_config
 
-__all__ = ["FAMILIES", "AnyOrderModel", "Chain", "Decoder", "ModelConfig", "build_model"]
+__all__ = ["FAMILIES", "AnyOrderModel", "Chain", "Decoder", "ModelConfig", "build_model", "default_config"]

@@ -57,8 +57,8 @@ class Decoder(Protocol):
     """Decides one step after another for a batch that shares a site order.
 
     ``logits()`` gives the normalised log-probabilities (n, n_outcomes) of the next step; ``decide(outcome)`` sets its outcome
-    (n,); ``outcome(occupation)`` is the outcome that a configuration has there; ``occupation`` (n, n_sites) holds what was
-    decided.
+    (n,). ``keep(occupation)`` does both, with the outcomes that configurations (n, n_sites) have there; ``occupation``
+    (n, n_sites) holds what was decided.
     """
 
     occupation: Tensor
@@ -67,7 +67,7 @@ class Decoder(Protocol):
 
     def decide(self, outcome: Tensor) -> None: ...  # noqa: D102
 
-    def outcome(self, occupation: Tensor) -> Tensor: ...  # noqa: D102
+    def keep(self, occupation: Tensor) -> None: ...  # noqa: D102
 
 
 class AnyOrderModel(nn.Module):
@@ -87,6 +87,8 @@ class AnyOrderModel(nn.Module):
     site_order_kinds: ClassVar[tuple[str, ...]] = ("sweep", "random")
     #: Whether one pass scores a whole configuration; otherwise it takes one pass per step.
     one_pass: ClassVar[bool] = True
+    #: Whether the marginals of partial configurations are modelled; otherwise ``Chain.log_marginals`` is NaN but at the end.
+    has_marginals: ClassVar[bool] = True
 
     def __init__(self, hamiltonian: ClusterHamiltonian, window: ConditionWindow, config: ModelConfig) -> None:
         super().__init__()
@@ -114,6 +116,11 @@ class AnyOrderModel(nn.Module):
     species_codes: Tensor
     allowed: Tensor
     single_site_energies: Tensor
+
+    @property
+    def symmetry(self) -> str:
+        """Moves of sites and site order together that keep log q: "space group", "translations" or "none"."""
+        return "space group"
 
     @property
     def device(self) -> torch.device:
@@ -168,6 +175,10 @@ class AnyOrderModel(nn.Module):
     ) -> Float64[Tensor, " n"]:
         """Return a(s_S), the log of the partial partition function, arguments as in :meth:`conditionals`."""
 
+    def outputs(self, occupation: Tensor, known: Tensor, conditions: Conditions) -> tuple[Tensor, Tensor]:
+        """Return :meth:`conditionals` and :meth:`log_marginal`; models that do not decide in one pass get both from one."""
+        return self.conditionals(occupation, known, conditions), self.log_marginal(occupation, known, conditions)
+
     @abstractmethod
     def decoder(self, site_order: Tensor, conditions: Conditions, n: int) -> Decoder:
         """Return a decoder of n configurations; ``conditions`` holds one for each, or a single one for all."""
@@ -193,6 +204,25 @@ class AnyOrderModel(nn.Module):
         spectators = torch.as_tensor(np.flatnonzero(self.hamiltonian.lattice.n_allowed == 1), device=self.device)
         mu = conditions.chemical_potentials[:, self.species_codes[spectators, 0]].sum(-1)
         return conditions.beta * (mu - self.hamiltonian.polynomial.constant)
+
+    def prefix_marginals(self, decided: Tensor, free: Tensor, remainder: Tensor, conditions: Conditions) -> Tensor:
+        """a(prefix k) of all prefixes along a site order, shape (n, L + 1), float64; the last is exact.
+
+        Parameters
+        ----------
+        decided
+            Base logits of the outcomes of every step, shape (n, L), float64.
+        free
+            Sum of :meth:`free_sites` over the sites of every step, shape (n, L).
+        remainder
+            g before every step, shape (n, L).
+        conditions
+            One per row.
+        """
+        undecided = self.config.group * torch.arange(self.n_steps, 0, -1, device=free.device)
+        rest = free.flip(-1).cumsum(-1).flip(-1) + undecided * remainder
+        marginals = nn.functional.pad(decided.cumsum(-1), (1, 0)) + nn.functional.pad(rest, (0, 1))
+        return marginals + self.fixed_part(conditions)[:, None]
 
     def scaled_logits(self, base: Tensor, allowed: Tensor, beta: Tensor) -> Tensor:
         """Network inputs (..., 2 S) from base logits (..., S): centred, once in k_B T and once in the energy's scale."""

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from alloygen.errors import LatticeError
+from alloygen.errors import LatticeError, WindowError
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.hamiltonian.conditions import Conditions, ConditionWindow
 from alloygen.hamiltonian.token_fields import TokenFields
 from alloygen.lattice.blocks import site_blocks
 from alloygen.models.any_order import AnyOrderModel, Chain
+from alloygen.models.canonical import CanonicalPrior, CanonicalSteps, Informed
 from alloygen.models.config import ModelConfig
 from alloygen.models.networks.causal_transformer import CausalTransformer
 
@@ -66,6 +67,8 @@ class CausalModel(AnyOrderModel):
     ------
     LatticeError
         If the sites cannot be divided into blocks of ``config.group``.
+    WindowError
+        If the window of a canonical model varies chemical potentials.
     """
 
     def __init__(
@@ -78,12 +81,19 @@ class CausalModel(AnyOrderModel):
         self.constant("outcomes", outcomes)  # (K, m)
         self.constant("radix", self.max_species ** torch.arange(size - 1, -1, -1))
         self._pair_classes(site_blocks(hamiltonian.lattice, size))
+        self.canonical = CanonicalPrior(hamiltonian) if config.ensemble == "canonical" else None
+        if self.canonical and window.chemical_potentials:
+            raise WindowError(
+                f"the window varies chemical potentials of {', '.join(window.chemical_potentials)}: a canonical model "
+                "knows temperature and counts, so give its window no chemical potentials"
+            )
+        n_remaining = self.canonical.n_inputs if self.canonical else 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = CausalTransformer(
-                n_inputs=size * (self.n_species + self.n_classes) + 2 * self.n_outcomes + 2,
+                n_inputs=size * (self.n_species + self.n_classes) + 2 * self.n_outcomes + 2 + n_remaining,
                 n_outputs=self.n_outcomes + 1,
-                n_condition=window.n_inputs,
+                n_condition=window.n_inputs + (self.canonical.n_condition if self.canonical else 0),
                 n_orbits=self.n_pair_classes,
                 width=config.width,
                 depth=config.depth,
@@ -151,8 +161,19 @@ class CausalModel(AnyOrderModel):
         logits = conditions.beta[..., None, None] * (work - fields)
         return logits.masked_fill(~tokens.allowed[:, None], -torch.inf)
 
+    def condition_inputs(self, conditions: Conditions) -> Tensor:
+        """Network inputs (n, n_condition) of conditions, float32."""
+        inputs = self.window.network_inputs(self.hamiltonian, conditions)
+        return torch.cat([inputs, self.canonical.condition_inputs(conditions)], 1) if self.canonical else inputs
+
     def token_inputs(
-        self, tokens: Tokens, previous: Tensor, base: Tensor, conditions: Conditions, decided: Tensor
+        self,
+        tokens: Tokens,
+        previous: Tensor,
+        base: Tensor,
+        conditions: Conditions,
+        decided: Tensor,
+        remaining: Tensor | None,
     ) -> Tensor:
         """Network inputs (G, n, L, n_inputs), float32.
 
@@ -161,10 +182,10 @@ class CausalModel(AnyOrderModel):
         shape = base.shape[:3]
         species = nn.functional.one_hot(previous + 1, self.n_species + 1)[..., 1:].flatten(3).float()
         classes = tokens.classes[:, None].expand(*shape, -1)
-        logits = self.scaled_logits(base, tokens.allowed[:, None], conditions.beta[..., None, None])
+        logits = self.scaled_logits(base, base.isfinite(), conditions.beta[..., None, None])
         fraction = (decided / self.n_steps).expand(shape)[..., None].float()
         parts = [species, classes, logits, fraction, (1 - fraction).square()]
-        return torch.cat(parts, dim=-1)
+        return torch.cat(parts if remaining is None else [*parts, remaining], dim=-1)
 
     # ------------------------------------------------------------------ full pass
 
@@ -175,34 +196,44 @@ class CausalModel(AnyOrderModel):
         site_orders = site_orders.to(self.device)
         conditions = conditions.to(self.device)
         n = len(occupation) // groups
-        features = self.hamiltonian.features(occupation).view(groups, n, -1)
+        grouped = conditions.in_groups(groups)
         tokens = self.tokens(site_orders)
+        ordered = site_orders[:, None, :].expand(groups, n, -1)
+        codes = occupation.view(groups, n, -1).gather(2, ordered)
+        species = self.species_codes[ordered].gather(3, codes[..., None])[..., 0].view(groups, n, length, -1)
+        outcome = self.outcome_of(codes.view(groups, n, length, -1))[..., None]
+        previous = nn.functional.pad(species[:, :, :-1], (0, 0, 1, 0), value=-1)
+        features = self.hamiltonian.features(occupation).view(groups, n, -1)
+        if self.canonical is None:
+            informed = self._semigrand(tokens, features, outcome, grouped)
+        else:
+            informed = self.canonical.chain(tokens.sites, tokens.allowed, self.outcomes, features, outcome, grouped)
+        decided = torch.arange(length, device=self.device)
+        inputs = self.token_inputs(tokens, previous, informed.logits, grouped, decided, informed.remaining)
+        target, known = self._order_labels(site_orders)
+        condition = self.condition_inputs(conditions).view(groups, n, -1)
+        outputs = self.network(inputs, condition, target, known)
+        log_q = (informed.logits + outputs[..., :-1]).log_softmax(dim=-1).gather(3, outcome)[..., 0]
+        undecided = self.config.group * torch.arange(length, 0, -1, device=self.device)
+        learned = nn.functional.pad(undecided * outputs[..., -1].double(), (0, 1))
+        return Chain(log_q.flatten(0, 1), (informed.marginals + learned).flatten(0, 1))
+
+    def _semigrand(self, tokens: Tokens, features: Tensor, outcome: Tensor, conditions: Conditions) -> Informed:
+        """-beta dE_known + beta mu.N, and its sum with undecided sites alone."""
         fields = torch.stack(
             [
                 TokenFields.build(self.hamiltonian, sites).energies(values)
                 for sites, values in zip(tokens.sites.cpu().numpy(), features, strict=True)
             ]
         )  # (G, n, L, K)
-        grouped = Conditions(conditions.beta.view(groups, n), conditions.chemical_potentials.view(groups, n, -1))
-        base = self.base_logits(fields, tokens, grouped)
-        ordered = site_orders[:, None, :].expand(groups, n, -1)
-        codes = occupation.view(groups, n, -1).gather(2, ordered)
-        species = self.species_codes[ordered].gather(3, codes[..., None])[..., 0].view(groups, n, length, -1)
-        outcome = self.outcome_of(codes.view(groups, n, length, -1))[..., None]
-        previous = nn.functional.pad(species[:, :, :-1], (0, 0, 1, 0), value=-1)
-        inputs = self.token_inputs(tokens, previous, base, grouped, torch.arange(length, device=self.device))
-        target, known = self._order_labels(site_orders)
-        condition = self.window.network_inputs(self.hamiltonian, conditions).view(groups, n, -1)
-        outputs = self.network(inputs, condition, target, known)
-        log_q = (base + outputs[..., :-1]).log_softmax(dim=-1).gather(3, outcome)[..., 0]
-        decided = base.gather(3, outcome)[..., 0].cumsum(-1).flatten(0, 1)
-        free = self.free_sites(conditions).view(groups, n, -1).gather(2, ordered)
-        free = free.view(groups * n, length, -1).sum(-1)
-        remainder = outputs[..., -1].double().flatten(0, 1)
-        undecided = self.config.group * torch.arange(length, 0, -1, device=self.device)
-        rest = free.flip(-1).cumsum(-1).flip(-1) + undecided * remainder
-        marginals = nn.functional.pad(decided, (1, 0)) + nn.functional.pad(rest, (0, 1))
-        return Chain(log_q.flatten(0, 1), marginals + self.fixed_part(conditions)[:, None])
+        base = self.base_logits(fields, tokens, conditions)
+        decided = base.gather(3, outcome)[..., 0]
+        groups, n, length = decided.shape
+        flat = Conditions(conditions.beta.flatten(), conditions.chemical_potentials.flatten(0, 1))
+        ordered = tokens.sites.flatten(1)[:, None].expand(groups, n, -1)
+        free = self.free_sites(flat).view(groups, n, -1).gather(2, ordered).view(groups * n, length, -1).sum(-1)
+        marginals = self.prefix_marginals(decided.flatten(0, 1), free, torch.zeros_like(free), flat)
+        return Informed(base, marginals.view(groups, n, -1))
 
     # ------------------------------------------------------------------ partial configurations
 
@@ -267,12 +298,15 @@ class CausalDecoder:
         self.model, self.n = model, n
         order = site_order.to(model.device)[None]
         conditions = conditions.to(model.device)
-        inputs = model.window.network_inputs(model.hamiltonian, conditions)
+        inputs = model.condition_inputs(conditions)
         self.cache, self.condition, self.modulations = model.network.start(n, model.n_steps, inputs)
-        self.conditions = Conditions(conditions.beta[None], conditions.chemical_potentials[None])
+        self.conditions = conditions.in_groups(1)
         self.tokens = model.tokens(order)
         self.target, self.known = (labels[0] for labels in model._order_labels(order))
-        self.fields = TokenFields.build(model.hamiltonian, self.tokens.sites[0].cpu().numpy())
+        if model.canonical is None:
+            self.fields = TokenFields.build(model.hamiltonian, self.tokens.sites[0].cpu().numpy())
+        else:
+            self.canonical = CanonicalSteps(model.canonical, self.tokens.sites, model.outcomes, conditions, n)
         self.previous = torch.full((n, model.config.group), -1, dtype=torch.int64, device=model.device)
         # Spectators have no features; decided sites are filled in as they come.
         self.features = torch.zeros(n, model.hamiltonian.n_features, dtype=torch.float64, device=model.device)
@@ -282,24 +316,37 @@ class CausalDecoder:
         """Normalised log-probabilities of the next token's outcomes, shape (n, n_outcomes), float64."""
         model, k = self.model, self.cache.length
         token = self.tokens.at(k)
-        base = model.base_logits(self.fields.energies(self.features, k)[None], token, self.conditions)
+        base, remaining = self._informed(token, k)
         decided = torch.full((1,), k, device=model.device)
-        inputs = model.token_inputs(token, self.previous[None, :, None], base, self.conditions, decided)
+        inputs = model.token_inputs(token, self.previous[None, :, None], base, self.conditions, decided, remaining)
         seen = slice(0, k + 1)
         outputs = model.network.step(
             inputs[0, :, 0], self.condition, self.modulations, self.target[k, seen], self.known[k, seen], self.cache
         )
         return (base[0, :, 0] + outputs[:, :-1]).log_softmax(dim=-1)
 
-    def outcome(self, occupation: Tensor) -> Tensor:
-        """Outcome (n,) that configurations (n, n_sites) have at the token that ``logits`` was about."""
-        return self.model.outcome_of(occupation[:, self.tokens.sites[0, self.cache.length - 1]])
+    def _informed(self, token: Tokens, k: int) -> tuple[Tensor, Tensor | None]:
+        """Energy-informed logits (1, n, 1, K) of token k, and the network's inputs about remaining atoms."""
+        model = self.model
+        if model.canonical is None:
+            return model.base_logits(self.fields.energies(self.features, k)[None], token, self.conditions), None
+        base, remaining = self.canonical.logits(self.features, k)
+        base = base.masked_fill(~token.allowed[0], -torch.inf)
+        return base[None, :, None], remaining[None, :, None]
+
+    def keep(self, occupation: Tensor) -> None:
+        """Set the next token to what configurations (n, n_sites) have there; its keys and values join the cache."""
+        self.logits()
+        self.decide(self.model.outcome_of(occupation[:, self.tokens.sites[0, self.cache.length - 1]]))
 
     def decide(self, outcome: Tensor) -> None:
         """Set the outcome (n,) of the token that ``logits`` was about."""
         model = self.model
-        sites = self.tokens.sites[0, self.cache.length - 1]
+        step = self.cache.length - 1
+        sites = self.tokens.sites[0, step]
         codes = model.outcomes[outcome]  # (n, m)
+        if model.canonical is not None:
+            self.canonical.decide(step, outcome)
         self.occupation[:, sites] = codes
         self.previous = model.species_codes[sites].expand(self.n, -1, -1).gather(2, codes[..., None])[..., 0]
         for member, site in enumerate(sites.tolist()):

@@ -7,6 +7,10 @@ from typing import Any
 
 from alloygen.errors import AlloygenError
 
+#: Networks and encodings by name.
+NETWORKS = ("transformer", "gnn", "mlp")
+ENCODINGS = ("pair_orbit", "rope", "absolute", "none")
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -24,7 +28,11 @@ class ModelConfig:
     group
         Sites that one token of a causal model decides together.
     encoding
-        How sites know of each other: "pair_orbit", "rope", "absolute" or "none". Causal models and the GNN use "pair_orbit".
+        How the sites of a masked Transformer know of each other: "pair_orbit", "rope", "absolute" or "none". Causal models
+        and the GNN always use pair orbits, MLPs know their sites by position.
+    ensemble
+        "semigrand" (conditions are temperature and chemical potentials) or "canonical" (temperature and exact numbers of
+        atoms; causal models only).
     """
 
     family: str = "causal"
@@ -34,6 +42,7 @@ class ModelConfig:
     heads: int = 4
     group: int = 1
     encoding: str = "pair_orbit"
+    ensemble: str = "semigrand"
 
     def __post_init__(self) -> None:
         if min(self.width, self.depth, self.heads, self.group) < 1 or self.width % self.heads:
@@ -45,6 +54,37 @@ class ModelConfig:
             raise AlloygenError(
                 f"group = {self.group} with family {self.family!r}: only causal models decide several sites at once; "
                 "use ModelConfig(family='causal', group=...) or group=1"
+            )
+        self._check_names()
+        if self.ensemble not in ("semigrand", "canonical"):
+            raise AlloygenError(f"ensemble = {self.ensemble!r}: expected 'semigrand' or 'canonical'")
+        if self.ensemble == "canonical" and self.family != "causal":
+            raise AlloygenError(
+                f"ensemble = 'canonical' with family {self.family!r}: only causal models keep counts of atoms; use "
+                "ModelConfig(family='causal', ensemble='canonical') or ensemble='semigrand'"
+            )
+
+    def _check_names(self) -> None:
+        """Raise AlloygenError if family, network and encoding do not go together."""
+        for name, value, known in (("network", self.network, NETWORKS), ("encoding", self.encoding, ENCODINGS)):
+            if value not in known:
+                raise AlloygenError(f"{name} = {value!r}: expected one of {', '.join(map(repr, known))}")
+        only = {"causal": "transformer", "fixed": "mlp"}.get(self.family, self.network)
+        if self.network != only:
+            raise AlloygenError(
+                f"network = {self.network!r} with family {self.family!r}: expected "
+                f"ModelConfig(family={self.family!r}, network={only!r}); only the families 'ao_mam' and 'ao_arm' choose"
+            )
+        chooses = self.network == "transformer" and self.family != "causal"
+        if self.encoding != "pair_orbit" and not chooses:
+            raise AlloygenError(
+                f"encoding = {self.encoding!r} with family {self.family!r} and network {self.network!r}: only masked "
+                "Transformers choose one, ModelConfig(family='ao_mam', network='transformer', encoding=...); leave it out"
+            )
+        if self.encoding == "rope" and self.width // self.heads % 2:
+            raise AlloygenError(
+                f"encoding = 'rope' turns pairs of features, but width {self.width} / heads {self.heads} is odd: expected an "
+                "even number of features per head, for example width=64, heads=4"
             )
 
     def to_dict(self) -> dict[str, Any]:

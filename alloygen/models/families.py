@@ -4,16 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from alloygen.errors import AlloygenError
+from alloygen.errors import AlloygenError, LatticeError
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.hamiltonian.conditions import ConditionWindow
+from alloygen.lattice import Lattice
+from alloygen.lattice.blocks import site_blocks
 from alloygen.models.any_order import AnyOrderModel
 from alloygen.models.causal import CausalModel
 from alloygen.models.config import ModelConfig
+from alloygen.models.fixed_order import FixedOrderModel
+from alloygen.models.masked import MaskedModel, MaskedModelWithoutMarginal
 
 FAMILIES: dict[str, Callable[[ClusterHamiltonian, ConditionWindow, ModelConfig, int], AnyOrderModel]] = {
     "causal": CausalModel,
+    "ao_mam": MaskedModel,
+    "fixed": FixedOrderModel,
+    "ao_arm": MaskedModelWithoutMarginal,
 }
+
+#: Lattices of fewer active sites get one token per site by default, and with it marginals of any partial configuration.
+MIN_SITES_FOR_BLOCKS = 32
+#: Default sizes of blocks, best first, and the most joint outcomes that a token may have.
+BLOCK_SIZES, MAX_OUTCOMES = (4, 3, 2), 256
+
+
+def default_config(lattice: Lattice, family: str = "causal") -> ModelConfig:
+    """Return the model that a lattice gets unless the user chooses; causal ones decide blocks of sites where they pay.
+
+    Examples
+    --------
+    >>> from alloygen.lattice import prototype
+    >>> default_config(prototype("square", (10, 10), ("down", "up"))).group
+    4
+    """
+    if family != "causal":
+        return ModelConfig(family=family, network="mlp" if family == "fixed" else "transformer")
+    if len(lattice.active_sites) >= MIN_SITES_FOR_BLOCKS:
+        for size in BLOCK_SIZES:
+            if int(lattice.n_allowed.max()) ** size > MAX_OUTCOMES:
+                continue
+            try:
+                site_blocks(lattice, size)
+            except LatticeError:
+                continue
+            return ModelConfig(group=size)
+    return ModelConfig()
 
 
 def build_model(
@@ -28,7 +63,7 @@ def build_model(
     window
         The conditions that the network's inputs are scaled to.
     config
-        Family, network and size.
+        Family, network and size; :func:`default_config` unless given.
     seed
         Seed of the initial weights; torch's global generator is left alone.
 
@@ -37,7 +72,7 @@ def build_model(
     AlloygenError
         If the family is unknown, or does not fit the lattice.
     """
-    config = config or ModelConfig()
+    config = config or default_config(hamiltonian.lattice)
     if config.family not in FAMILIES:
         raise AlloygenError(f"family = {config.family!r}: expected one of {', '.join(map(repr, FAMILIES))}")
     return FAMILIES[config.family](hamiltonian, window, config, seed)

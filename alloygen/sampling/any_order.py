@@ -98,10 +98,10 @@ def redraw_along(
     decoder = model.decoder(site_order, conditions, n)
     log_q = torch.zeros(n, dtype=torch.float64, device=model.device)
     for k in range(model.n_steps):
-        logits = decoder.logits()
         if k < kept // model.config.group:
-            decoder.decide(decoder.outcome(occupation))
+            decoder.keep(occupation)
             continue
+        logits = decoder.logits()
         # Inverse transform: the first outcome whose cumulative probability exceeds a uniform number.
         cumulative = logits.exp().cumsum(dim=1)
         uniform = torch.rand(n, 1, dtype=torch.float64, generator=generator).to(model.device)

@@ -8,7 +8,6 @@ orders of whole blocks, moved likewise. ``raster`` is one fixed raster scan, for
 
 from __future__ import annotations
 
-from itertools import permutations
 from typing import Literal
 
 import numpy as np
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from alloygen.lattice import Lattice
-from alloygen.lattice.blocks import site_blocks
+from alloygen.lattice.blocks import raster_orders, site_blocks
 from alloygen.models import AnyOrderModel
 
 SiteOrderKind = Literal["random", "sweep", "raster"]
@@ -42,8 +41,7 @@ class SiteOrders:
     def __init__(self, lattice: Lattice, group: int = 1) -> None:
         self._blocks = site_blocks(lattice, group)
         self._point, self._translations = lattice.point_permutations, lattice.translations
-        fraction = (lattice.positions[self._blocks[:, 0]] @ np.linalg.inv(lattice.cell)).round(9) % 1
-        self._rasters = [np.lexsort(tuple(fraction[:, axis] for axis in axes)) for axes in permutations(range(3))]
+        self._rasters = raster_orders(lattice, self._blocks)
 
     @classmethod
     def of(cls, model: AnyOrderModel) -> SiteOrders:

@@ -71,6 +71,7 @@ def check_prefix_fields(hamiltonian: ClusterHamiltonian, occupation: Tensor, see
     total = chosen.sum(dim=1) + hamiltonian.polynomial.constant
     gap = (total - hamiltonian.energy(occupation)).abs().max()
     assert gap < TOLERANCE, f"fields along a site order add up to the energy, off by {float(gap)}"
+    before = hamiltonian.polynomial.constant + chosen.cumsum(dim=1) - chosen
     known = torch.zeros(lattice.n_sites, dtype=torch.bool)
     known[lattice.n_allowed == 1] = True
     for step, site in enumerate(order.tolist()):
@@ -78,6 +79,8 @@ def check_prefix_fields(hamiltonian: ClusterHamiltonian, occupation: Tensor, see
         single = hamiltonian.site_fields(hamiltonian.derivatives(features))[:, site, : lattice.n_allowed[site]]
         gap = (single - fields[:, step, : single.shape[1]]).abs().max()
         assert gap < TOLERANCE, f"the field at step {step} is off by {float(gap)}"
+        gap = (hamiltonian.known_energy(features) - before[:, step]).abs().max()
+        assert gap < TOLERANCE, f"the energy of known clusters at step {step} is off by {float(gap)}"
         known[site] = True
 
 

@@ -15,6 +15,7 @@ import warnings
 
 import numpy as np
 
+from alloygen.errors import CompositionError
 from alloygen.estimate import Estimate
 from alloygen.hamiltonian.conditions import Conditions
 from alloygen.models import AnyOrderModel
@@ -44,11 +45,21 @@ def acceptance_ratio(
 
     Parameters are those of :func:`~alloygen.thermo.estimators.importance_sampling`, whose bounds and checks come with it.
     Reference samples of the nearest condition are resampled to the asked one.
+
+    Raises
+    ------
+    CompositionError
+        If no reference samples have the composition of a canonical condition.
     """
     begin = time.perf_counter()
     plain, draws, reverse = weigh_draws(
         model, conditions, n_samples, orders=orders, kind=kind, reference=reference, seed=seed
     )
+    if not len(reverse.log_weights):
+        raise CompositionError(
+            "no reference samples have this composition, so there is nothing to compare draws with: use "
+            "estimator='importance sampling'"
+        )
     generator = np.random.default_rng([seed, 6])
     size = max(2, int(reverse.effective_samples))
     backward = reverse.log_weights[systematic_resample(reverse.log_ratio, size, generator)]

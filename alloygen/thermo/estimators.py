@@ -21,7 +21,7 @@ import torch
 
 from alloygen.errors import AlloygenError
 from alloygen.estimate import Estimate
-from alloygen.hamiltonian.conditions import Conditions
+from alloygen.hamiltonian.conditions import Conditions, fixed_composition
 from alloygen.models import AnyOrderModel
 from alloygen.reference.diagnostics import statistical_inefficiency
 from alloygen.sampling.any_order import Draws, draw, log_boltzmann, species_counts
@@ -84,23 +84,22 @@ def reverse_bound(
 ) -> ReverseBound:
     """Estimate E_p[log w] at one condition from reference samples.
 
-    The samples of the nearest grid condition are reweighted exactly to the asked condition.
+    The samples of the nearest grid condition are reweighted exactly to the asked condition. Without samples of its
+    composition there is no bound: it is infinite.
     """
     hamiltonian = model.hamiltonian
-    grid = Conditions.of(hamiltonian.units, reference.temperature, reference.chemical_potentials)
+    grid = reference.conditions(hamiltonian)
     # The nearest grid condition, not the one with the largest overlap: frozen samples overlap with everything.
-    window = model.window
-    away = window.coordinates(hamiltonian, grid) - window.coordinates(hamiltonian, conditions)
-    best = int(away.square().sum(dim=1).argmin())
+    best = reference.nearest(hamiltonian, model.window, conditions)
+    if best is None:
+        return ReverseBound(math.inf, 0.0, 0.0, 0.0, np.zeros(0), np.zeros(0))
     energy, counts = torch.from_numpy(reference.energy[best]), torch.from_numpy(reference.counts[best])
     here = log_boltzmann(hamiltonian, energy, counts, grid[best : best + 1])
     log_ratio = (log_boltzmann(hamiltonian, energy, counts, conditions) - here).numpy()
 
     occupation = torch.from_numpy(reference.occupation[best].astype(np.int64))
     groups = math.gcd(len(occupation), N_REFERENCE_ORDERS)
-    repeated = Conditions(
-        conditions.beta.expand(len(occupation)), conditions.chemical_potentials.expand(len(occupation), -1)
-    )
+    repeated = conditions[torch.zeros(len(occupation), dtype=torch.int64)]
     site_orders = orders.draw(kind, groups, generator)
     with torch.no_grad():
         log_q = model(occupation, site_orders, repeated).log_q.cpu()
@@ -127,7 +126,7 @@ def importance_sampling(
     reference: ReferenceData,
     seed: int,
 ) -> tuple[Estimate, Draws]:
-    """Estimate the grand potential at one condition from independent draws.
+    """Estimate the grand potential, or at fixed composition the free energy, at one condition from independent draws.
 
     Parameters
     ----------
@@ -190,13 +189,16 @@ def weigh_draws(
     units = model.hamiltonian.units
     scale = 1.0 / float(conditions.beta[0])
     lattice = model.hamiltonian.lattice
+    composition = fixed_composition(lattice, conditions)
     estimate = Estimate(
         value=-scale * value,
         error=scale * error,
         lower_bound=-scale * (reverse.mean + 2 * reverse.error),
         upper_bound=-scale * (variational - 2 * variational_error),
         temperature=scale / units.boltzmann_constant,
-        chemical_potentials=dict(zip(lattice.species, conditions.chemical_potentials[0].tolist(), strict=True)),
+        chemical_potentials={}
+        if composition
+        else dict(zip(lattice.species, conditions.chemical_potentials[0].tolist(), strict=True)),
         n_sites=lattice.n_sites,
         n_samples=n_samples,
         effective_sample_size=effective,
@@ -207,6 +209,8 @@ def weigh_draws(
         units=units.name,
         n_energy_evaluations=n_samples + reference.energy.shape[1],
         wall_time=time.perf_counter() - begin,
+        quantity="free_energy" if composition else "grand_potential",
+        counts=composition,
     )
     return estimate, draws, reverse
 
@@ -226,6 +230,8 @@ def weight_problems(
             f"the weights are heavy-tailed: {min(unseen, 1):.0%} of the partition function may lie beyond the largest "
             "draw; draw more or train longer"
         )
+    if not math.isfinite(reverse.mean):
+        return [*found, "no reference samples have this composition, so nothing tells what the draws miss"]
     # What the draws say that E_p[log w] is, against what the reference samples say.
     predicted, predicted_error = self_normalised_mean(log_weights, log_weights)
     sigmas, nats = MAX_DISCREPANCY

@@ -8,7 +8,7 @@ import numpy as np
 
 from alloygen.errors import AlloygenError
 from alloygen.estimate import Estimate
-from alloygen.hamiltonian.conditions import Conditions
+from alloygen.hamiltonian.conditions import Conditions, fixed_composition
 from alloygen.models import AnyOrderModel
 from alloygen.reference.diagnostics import convergence_problems, mean_and_error
 from alloygen.reference.results import Quantity, estimates_of
@@ -59,7 +59,7 @@ def neural_averages(
     Returns
     -------
     dict of str to Estimate
-        "energy", "heat_capacity" and "count_<species>" of the species that vary, per supercell; acceptances are part of the
+        "energy", "heat_capacity" and "count_<species>" of the species whose numbers vary, per supercell; acceptances are part of the
         reason.
 
     Raises
@@ -81,13 +81,14 @@ def neural_averages(
     samples = chain.run(n_steps)
     mu = conditions.chemical_potentials[0].cpu().numpy()
     temperature = 1.0 / (model.hamiltonian.units.boltzmann_constant * float(conditions.beta[0]))
+    composition = fixed_composition(model.hamiltonian.lattice, conditions)
     rates = ", ".join(f"{rate:.1%} of {name} moves accepted" for name, rate in samples.acceptance.items())
     return estimates_of(
         model.hamiltonian,
         _quantities(model, conditions, samples, rates),
         temperature=temperature,
         chemical_potentials=mu,
-        counts=None,
+        counts=composition,
         estimator="neural Metropolis-Hastings",
         passed=f"chains agree and are long enough; {rates}",
         n_samples=samples.energy.size,
@@ -107,7 +108,7 @@ def _quantities(model: AnyOrderModel, conditions: Conditions, samples: ChainSamp
     scale = beta * beta * units.boltzmann_constant
     series = {"energy": samples.energy, "heat_capacity": scale * square}
     for index, name in enumerate(lattice.species):
-        if name in lattice.variable_species:
+        if name in lattice.variable_species and conditions.counts is None:
             series[f"count_{name}"] = samples.counts[:, :, index].astype(np.float64)
     problems = {name: convergence_problems({name: chains}) for name, chains in series.items()}
     return {

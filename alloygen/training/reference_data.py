@@ -46,6 +46,9 @@ class ReferenceData:
         int8, shape (n_conditions, n_samples, n_sites).
     energy, counts
         Shapes (n_conditions, n_samples) and (n_conditions, n_samples, n_species).
+    composition
+        In the canonical ensemble, the atoms by sublattice and code of each condition, shape (n_conditions, n_sublattices,
+        max_species); chemical potentials are 0 then.
     """
 
     temperature: Array
@@ -53,6 +56,7 @@ class ReferenceData:
     occupation: Array
     energy: Array
     counts: Array
+    composition: Array | None = None
 
     @classmethod
     def from_samples(cls, samples: ReferenceSamples, window: ConditionWindow) -> ReferenceData:
@@ -75,7 +79,27 @@ class ReferenceData:
             self.occupation[:, index],
             self.energy[:, index],
             self.counts[:, index],
+            self.composition,
         )
+
+    def conditions(self, hamiltonian: ClusterHamiltonian, rows: Array | slice = slice(None)) -> Conditions:
+        """Return the conditions with these numbers, all unless given."""
+        found = Conditions.of(hamiltonian.units, self.temperature[rows], self.chemical_potentials[rows])
+        return found if self.composition is None else found.with_counts(torch.from_numpy(self.composition[rows]))
+
+    def nearest(self, hamiltonian: ClusterHamiltonian, window: ConditionWindow, conditions: Conditions) -> int | None:
+        """Return the number of the condition nearest to a single one; None if no samples have its composition."""
+        away = window.coordinates(hamiltonian, self.conditions(hamiltonian)) - window.coordinates(
+            hamiltonian, conditions
+        )
+        distance = away.square().sum(dim=1)
+        if self.composition is not None:
+            assert conditions.counts is not None
+            alike = (torch.from_numpy(self.composition) == conditions.counts).all(dim=-1).all(dim=-1)
+            if not alike.any():
+                return None
+            distance = distance.masked_fill(~alike, torch.inf)
+        return int(distance.argmin())
 
     def batch(
         self, hamiltonian: ClusterHamiltonian, n: int, generator: np.random.Generator
@@ -84,9 +108,7 @@ class ReferenceData:
         condition = generator.integers(len(self.temperature), size=n)
         sample = generator.integers(self.occupation.shape[1], size=n)
         occupation = torch.from_numpy(self.occupation[condition, sample].astype(np.int64))
-        return occupation, Conditions.of(
-            hamiltonian.units, self.temperature[condition], self.chemical_potentials[condition]
-        )
+        return occupation, self.conditions(hamiltonian, condition)
 
 
 def sample_reference(
@@ -105,9 +127,8 @@ def sample_reference(
     shape = [N_TEMPERATURES] + [N_CHEMICAL_POTENTIALS.get(len(window.chemical_potentials), 5)] * len(
         window.chemical_potentials
     )
-    hottest = max(window.temperatures[1], _mixing_temperature(hamiltonian))
     for attempt in range(MAX_REFINEMENTS):
-        grid = _grid(hamiltonian, window, shape, hottest)
+        grid = condition_grid(hamiltonian, window, shape)
         pilot = replica_exchange(hamiltonian, grid, n_samples=40, sweeps_per_sample=2, seed=seed + attempt)
         rare = [bool(np.nanpercentile(axis, 5) < MIN_SWAP_ACCEPTANCE) for axis in pilot.swap_acceptance]
         finer = [round(1.4 * size) if low else size for size, low in zip(shape, rare, strict=True)]
@@ -118,8 +139,20 @@ def sample_reference(
     return ReferenceData.from_samples(samples, window), samples
 
 
-def _grid(hamiltonian: ClusterHamiltonian, window: ConditionWindow, shape: list[int], hottest: float) -> ConditionGrid:
+def condition_grid(hamiltonian: ClusterHamiltonian, window: ConditionWindow, shape: list[int]) -> ConditionGrid:
+    """Return a grid over a window, with more temperatures above it if they are needed to forget the start.
+
+    Parameters
+    ----------
+    hamiltonian
+        The energy.
+    window
+        Temperatures and chemical potentials to cover, with a margin.
+    shape
+        Grid points along the window's temperatures and along each of its chemical potentials, sorted by name.
+    """
     low, high = window.temperatures
+    hottest = max(high, _mixing_temperature(hamiltonian))
     temperatures = np.geomspace(low * (1 - MARGIN), high * (1 + MARGIN), shape[0])
     if hottest > temperatures[-1]:
         step = temperatures[-1] / temperatures[-2]

@@ -1,116 +1,29 @@
-"""The training loop: maximum likelihood on reference samples, then mixed with the reverse divergence."""
+"""The training loop: losses to gradients to steps, until the budget is spent."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
-from alloygen.errors import TrainingError
-from alloygen.hamiltonian.conditions import Conditions
+from alloygen.errors import AlloygenError, TrainingError
 from alloygen.models import AnyOrderModel, build_model
-from alloygen.sampling.any_order import draw
-from alloygen.sampling.site_orders import SITE_ORDERS, SiteOrderKind, SiteOrders
-from alloygen.sampling.weights import effective_sample_size
-from alloygen.training import objectives
-from alloygen.training.objectives import Batch
+from alloygen.sampling.site_orders import SiteOrderKind
+from alloygen.training.checkpoint import Checkpoints
+from alloygen.training.config import TrainingConfig
+from alloygen.training.distributed import World
+from alloygen.training.evaluation import Evaluator, Quality
+from alloygen.training.memory import is_out_of_memory, micro_batches_that_fit, out_of_memory
 from alloygen.training.reference_data import ReferenceData
+from alloygen.training.status import Budget, Callback, TrainingStatus
+from alloygen.training.steps import Losses
 
-Array = np.ndarray
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """Hyperparameters of training.
-
-    Attributes
-    ----------
-    batch, groups
-        Reference configurations per step, and site orders they are spread over.
-    learning_rate, warm_up
-        Peak of the cosine schedule, and steps of linear increase before it.
-    sweep_fraction
-        Fraction of site orders that are sweeps; the rest is uniform.
-    ema
-        Decay of the exponential moving average of the weights, which is the model that is kept.
-    reverse_start, reverse_weight
-        Fraction of training after which ``reverse_kl`` is mixed in, and its weight.
-    reverse_groups, reverse_batch, reverse_per_condition
-        Site orders, configurations and configurations per condition of a ``reverse_kl`` batch.
-    marginal_weight
-        Weight of the marginal head's loss.
-    clip
-        Largest gradient norm.
-    """
-
-    batch: int = 512
-    groups: int = 16
-    learning_rate: float = 5e-3
-    warm_up: int = 50
-    sweep_fraction: float = 0.75
-    ema: float = 0.995
-    reverse_start: float = 0.7
-    reverse_weight: float = 0.5
-    reverse_groups: int = 2
-    reverse_batch: int = 256
-    reverse_per_condition: int = 8
-    marginal_weight: float = 0.02
-    clip: float = 1.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as a dictionary."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class TrainingStatus:
-    """What a callback is told.
-
-    Attributes
-    ----------
-    stage
-        "reference" while reference samples are drawn, "training" afterwards.
-    fraction
-        Finished part of the stage.
-    step
-        Optimiser steps so far.
-    loss
-        Mean -log q per site of recent reference batches; NaN before the first.
-    effective_sample_size
-        Median over probe conditions of the last check, as a fraction of the draws; NaN before the first.
-    seconds_left
-        Expected seconds to the end of the stage.
-    """
-
-    stage: str
-    fraction: float
-    step: int = 0
-    loss: float = math.nan
-    effective_sample_size: float = math.nan
-    seconds_left: float = math.nan
-
-
-Callback = Callable[[TrainingStatus], object]
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How long to train: seconds of wall time, or a number of steps (reproducible)."""
-
-    seconds: float | None = None
-    steps: int | None = None
-
-    def fraction(self, elapsed: float, step: int) -> float:
-        """Finished part of the budget."""
-        if self.steps is not None:
-            return step / self.steps
-        assert self.seconds is not None
-        return elapsed / self.seconds
+#: Evaluations over the whole budget, and draws at each probe condition when training has ended.
+N_EVALUATIONS, N_FINAL_DRAWS = 10, 512
 
 
 @dataclass
@@ -125,8 +38,11 @@ class TrainingResult:
         The kind of site order with the larger ESS; draws use it.
     probe_ess
         Median ESS (fraction) over the probe conditions for every kind of site order.
+    steps, seconds
+        Of training, those before a resume included.
     history
-        One record per check: step, seconds, loss, ESS.
+        One record per evaluation: step, seconds, loss, ess (median), and the other fields of
+        :class:`~alloygen.training.evaluation.Quality` that apply.
     """
 
     model: AnyOrderModel
@@ -145,94 +61,164 @@ class Trainer:
     model
         The model, on the device to train on.
     reference
-        Samples to train on.
+        Samples to train on; None if the schedule needs none.
     config
         Hyperparameters.
     seed
-        Seed of batches, site orders and draws.
+        Seed of batches, site orders, draws and probe conditions.
+    held_out
+        Samples that are only evaluated; without them, evaluations have no lower bound of the free energy.
+    world
+        The processes that train together; each has a trainer of its own, of the same arguments.
+
+    Raises
+    ------
+    AlloygenError
+        If the schedule does not fit the model or the reference samples, or the device cannot do what is asked for.
     """
 
-    def __init__(self, model: AnyOrderModel, reference: ReferenceData, config: TrainingConfig, seed: int) -> None:
-        self.model, self.reference, self.config = model, reference, config
-        self.orders = SiteOrders.of(model)
-        batches, draws, self._probe_seed = np.random.SeedSequence(seed).spawn(3)
-        self.generator = np.random.default_rng(batches)
-        self.draw_generator = torch.Generator().manual_seed(int(draws.generate_state(1, np.uint64)[0] >> 1))
+    def __init__(
+        self,
+        model: AnyOrderModel,
+        reference: ReferenceData | None,
+        config: TrainingConfig,
+        seed: int,
+        *,
+        held_out: ReferenceData | None = None,
+        world: World | None = None,
+    ) -> None:
+        _check_device(config, model.device)
+        self.model, self.config, self.world = model, config, world or World()
+        batches, probes = np.random.SeedSequence(seed).spawn(2)
+        self.losses = Losses(model, reference, config, batches)
+        self.evaluator = Evaluator(model, held_out, probes)
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
         )
         self.average = build_model(model.hamiltonian, model.window, model.config).to(model.device)
         self.average.requires_grad_(False).load_state_dict(model.state_dict())
-        self.step = 0
+        if config.compile:
+            cast(torch.nn.Module, model.network).compile()
+        self.step, self.seconds, self.loss = 0, 0.0, math.nan
+        self.quality: Quality | None = None
+        self.history: list[dict[str, float]] = []
 
-    def run(self, budget: Budget, callbacks: tuple[Callback, ...] = ()) -> TrainingResult:
-        """Train until the budget is spent.
+    def run(
+        self, budget: Budget, callbacks: tuple[Callback, ...] = (), checkpoints: Checkpoints | None = None
+    ) -> TrainingResult:
+        """Train until the budget is spent, from the last saved state if there is one.
+
+        Parameters
+        ----------
+        budget
+            Seconds or steps, those before a resume included.
+        callbacks
+            Called after every step, by the first process.
+        checkpoints
+            Where states are saved; nowhere unless given.
 
         Raises
         ------
         TrainingError
-            If the loss becomes NaN or infinite.
+            If the loss becomes NaN or infinite, memory ends, or another process ends. The last good state is intact, and
+            the message says where.
+        CheckpointError
+            If a state cannot be read or written.
         """
-        begin = time.perf_counter()
-        history: list[dict[str, float]] = []
-        loss, ess, next_check = math.nan, math.nan, 0.1
-        while (fraction := budget.fraction(time.perf_counter() - begin, self.step)) < 1:
-            value = self.train_step(fraction)
-            loss = value if math.isnan(loss) else 0.95 * loss + 0.05 * value
-            if fraction >= next_check:
-                next_check += 0.1
-                ess = self.probe(SITE_ORDERS[0], n=128)
-                seconds = time.perf_counter() - begin
-                history.append({"step": self.step, "seconds": seconds, "loss": loss, "ess": ess})
-            elapsed = time.perf_counter() - begin
-            left = elapsed * (1 - fraction) / max(fraction, 1e-9)
-            status = TrainingStatus("training", min(fraction, 1.0), self.step, loss, ess, left)
+        checkpoints = checkpoints or Checkpoints()
+        try:
+            if (state := checkpoints.load()) is not None:
+                self.load_state_dict(state)
+            self._loop(budget, callbacks if self.world.first else (), checkpoints)
+        except TrainingError as error:
+            raise TrainingError(f"{error}; {checkpoints.advice}", **vars(error)) from error
+        finally:
+            self.evaluator.close()
+        self.average.eval()
+        kinds = cast("tuple[SiteOrderKind, ...]", self.model.site_order_kinds)
+        probe_ess: dict[str, float] = {
+            kind: self.evaluator.median_ess(self.average, kind, N_FINAL_DRAWS) for kind in kinds
+        }
+        best = max(kinds, key=lambda kind: probe_ess[kind])
+        return TrainingResult(self.average, best, probe_ess, self.step, self.seconds, self.history)
+
+    def _loop(self, budget: Budget, callbacks: tuple[Callback, ...], checkpoints: Checkpoints) -> None:
+        begin = time.perf_counter() - self.seconds
+        in_background = budget.steps is None
+        fraction = budget.fraction(self.seconds, self.step)
+        while fraction < 1:
+            step = self.train_step(fraction)
+            self.seconds = time.perf_counter() - begin
+            if in_background:
+                self.seconds = self.world.agree(self.seconds)
+            before, fraction = fraction, budget.fraction(self.seconds, self.step)
+            if self.world.first:
+                self._evaluate(before, fraction, in_background)
+            if checkpoints.due(self.step):
+                self._save(checkpoints)
+            status = self._status(step, fraction)
             for callback in callbacks:
                 callback(status)
-        self.average.eval()
-        probe_ess: dict[str, float] = {kind: self.probe(kind, n=512) for kind in SITE_ORDERS}
-        best: SiteOrderKind = max(SITE_ORDERS, key=lambda kind: probe_ess[kind])
-        return TrainingResult(self.average, best, probe_ess, self.step, time.perf_counter() - begin, history)
+        self._note(self.evaluator.collect(wait=True))
+        if checkpoints.saved_step != self.step:
+            self._save(checkpoints)
 
-    def train_step(self, fraction: float) -> float:
-        """Make one optimiser step at a given point of the schedule; return the mean -log q per site."""
-        config, model = self.config, self.model
+    # ------------------------------------------------------------------ one step
+
+    def train_step(self, fraction: float) -> dict[str, float]:
+        """Make one optimiser step at a given point of the schedule.
+
+        Returns
+        -------
+        dict
+            The losses by label, the learning rate and the gradient norm before clipping.
+
+        Raises
+        ------
+        TrainingError
+            If a loss or gradient is NaN or infinite, memory ends, or another process ends.
+        """
+        config = self.config
         rate = config.learning_rate * min(1.0, (self.step + 1) / config.warm_up)
         rate *= 0.5 * (1 + math.cos(math.pi * min(fraction, 1.0))) + 1e-3
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        batch = self._reference_batch()
-        chain = model(batch.occupation, batch.site_orders, batch.conditions)
-        target = objectives.log_target(model, batch)
-        likelihood = objectives.forward_kl(model, chain)
-        marginal = objectives.marginal_consistency(model, chain, target)
-        (likelihood + config.marginal_weight * marginal).backward()
-        if config.reverse_weight > 0 and fraction >= config.reverse_start:
-            self._reverse_backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-        value = float(likelihood.detach())
-        if not (math.isfinite(value) and math.isfinite(float(norm))):
+        parameters = list(self.model.parameters())
+        losses = self.world.sum_gradients(parameters, self._backward(fraction))
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, config.clip))
+        if not all(math.isfinite(value) for value in (norm, *losses.values())):
+            found = ", ".join(f"{label} {value:.3g}" for label, value in losses.items())
             raise TrainingError(
-                f"training diverged at step {self.step}: loss {value}, gradient norm {float(norm)}; lower the learning "
-                f"rate (TrainingConfig(learning_rate={config.learning_rate / 3:.1g}))",
+                f"training diverged at step {self.step}: {found}, gradient norm {norm:.3g}; lower the learning rate "
+                f"(TrainingConfig(learning_rate={config.learning_rate / 3:.1g}))",
                 step=self.step,
             )
         self.optimizer.step()
         self.step += 1
         self._update_average()
-        return value
+        first = next(iter(losses.values()))
+        self.loss = first if math.isnan(self.loss) else 0.95 * self.loss + 0.05 * first
+        return {**losses, "learning_rate": rate, "gradient_norm": norm}
 
-    def _reverse_backward(self) -> None:
-        config, model = self.config, self.model
-        orders = self._site_orders(config.reverse_groups)
-        conditions = self._random_conditions(config.reverse_batch // config.reverse_per_condition)
-        repeated = torch.arange(len(conditions)).repeat_interleave(config.reverse_per_condition)
-        batch = objectives.draw_batch(model, orders, conditions[repeated], self.draw_generator)
-        chain = model(batch.occupation, batch.site_orders, batch.conditions)
-        target = objectives.log_target(model, batch)
-        loss = objectives.reverse_kl(model, chain, target, config.reverse_per_condition)
-        (config.reverse_weight * loss).backward()
+    def _backward(self, fraction: float) -> dict[str, float]:
+        """Add this process's share of the gradients, or say how it would fit into memory."""
+        config = self.config
+        try:
+            return self._share(fraction, config.micro_batches)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            # The frames of the traceback hold the tensors that filled the memory.
+            failure = error.with_traceback(None)
+        self.optimizer.zero_grad(set_to_none=True)
+        units = self.losses.n_units
+        fitting = micro_batches_that_fit(lambda n: self._share(fraction, n), config.micro_batches, units)
+        raise out_of_memory(failure, self.step, config.batch, config.micro_batches, fitting) from failure
+
+    def _share(self, fraction: float, micro_batches: int) -> dict[str, float]:
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            return self.losses.backward(fraction, self.world.rank, self.world.size, micro_batches)
 
     def _update_average(self) -> None:
         decay = min(self.config.ema, (self.step + 1) / (self.step + 10))
@@ -240,47 +226,80 @@ class Trainer:
             for kept, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
                 kept.lerp_(new, 1 - decay)
 
-    def _site_orders(self, n: int) -> torch.Tensor:
-        """Draw n site orders of the mixture; sweeps are rounded at random, so any n has the right mean."""
-        n_sweeps = int(self.config.sweep_fraction * n + self.generator.random())
-        parts = [self.orders.draw("sweep", n_sweeps, self.generator)] if n_sweeps else []
-        if n > n_sweeps:
-            parts.append(self.orders.draw("random", n - n_sweeps, self.generator))
-        return torch.cat(parts)
+    # ------------------------------------------------------------------ around a step
 
-    def _reference_batch(self) -> Batch:
-        config = self.config
-        size = config.batch // config.groups * config.groups
-        occupation, conditions = self.reference.batch(self.model.hamiltonian, size, self.generator)
-        return Batch(occupation, self._site_orders(config.groups), conditions)
+    def _evaluate(self, before: float, fraction: float, in_background: bool) -> None:
+        """Evaluate the average whenever another part of the budget is spent, and note what is known by now."""
+        due = math.floor(N_EVALUATIONS * fraction + 1e-9) > math.floor(N_EVALUATIONS * before + 1e-9)
+        if not in_background:
+            self._note(self.evaluator.evaluate(self.average, self.step) if due else None)
+            return
+        self._note(self.evaluator.collect())
+        if due and not self.evaluator.busy:
+            self.evaluator.begin(self.average, self.step)
 
-    def _random_conditions(self, n: int) -> Conditions:
-        """Conditions anywhere in the window, uniform in 1/T and in the chemical potentials."""
-        hamiltonian, window = self.model.hamiltonian, self.model.window
-        low, high = window.temperatures
-        temperature = 1.0 / self.generator.uniform(1 / high, 1 / low, size=n)
-        mu = np.zeros((n, len(hamiltonian.lattice.species)))
-        for name, (bottom, top) in window.chemical_potentials.items():
-            mu[:, hamiltonian.lattice.species.index(name)] = self.generator.uniform(bottom, top, size=n)
-        return Conditions.of(hamiltonian.units, temperature, mu)
+    def _note(self, quality: Quality | None) -> None:
+        if quality is None:
+            return
+        self.quality = quality
+        record = {"step": quality.step, "seconds": self.seconds, "loss": self.loss, "ess": quality.median_ess}
+        others = {name: value for name, value in asdict(quality).items() if name not in ("step", "median_ess")}
+        self.history.append({**record, **{name: value for name, value in others.items() if math.isfinite(value)}})
 
-    def probe(self, kind: SiteOrderKind, n: int) -> float:
-        """Median ESS (fraction of n draws) of the averaged model over nine conditions of the window."""
-        generator = np.random.default_rng(self._probe_seed)
-        hamiltonian, window = self.model.hamiltonian, self.model.window
-        low, high = window.temperatures
-        temperatures = np.geomspace(low, high, 9)
-        mu = np.zeros((9, len(hamiltonian.lattice.species)))
-        for name, (bottom, top) in window.chemical_potentials.items():
-            mu[:, hamiltonian.lattice.species.index(name)] = bottom + (top - bottom) * generator.permutation(
-                np.linspace(0.05, 0.95, 9)
+    def _status(self, step: dict[str, float], fraction: float) -> TrainingStatus:
+        return TrainingStatus(
+            "training",
+            min(fraction, 1.0),
+            self.step,
+            self.loss,
+            math.nan if self.quality is None else self.quality.median_ess,
+            self.seconds * max(0.0, 1 - fraction) / max(fraction, 1e-9),
+            self.seconds,
+            {term.label: step.get(term.label, math.nan) for term in self.config.schedule},
+            step["learning_rate"],
+            step["gradient_norm"],
+            self.quality,
+        )
+
+    # ------------------------------------------------------------------ states
+
+    def _save(self, checkpoints: Checkpoints) -> None:
+        if not all(bool(parameter.isfinite().all()) for parameter in self.model.parameters()):
+            raise TrainingError(
+                f"training diverged at step {self.step}: a weight is not finite; lower the learning rate "
+                f"(TrainingConfig(learning_rate={self.config.learning_rate / 3:.1g}))",
+                step=self.step,
             )
-        conditions = Conditions.of(hamiltonian.units, temperatures, mu)
-        scores = []
-        for index in range(9):
-            draws = draw(
-                self.average, conditions[index : index + 1], n, orders=self.orders, kind=kind,
-                seed=int(generator.integers(2**31)), group=-(-n // 2),
-            )  # fmt: skip
-            scores.append(effective_sample_size(draws.log_weights.cpu().numpy()) / n)
-        return float(np.median(scores))
+        checkpoints.save(self.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that later steps depend on, as a tree (see :mod:`~alloygen.training.trees`)."""
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "loss": self.loss,
+            "history": self.history,
+            "quality": None if self.quality is None else asdict(self.quality),
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "losses": self.losses.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put a state of :meth:`state_dict` back."""
+        self.step, self.seconds, self.loss = int(state["step"]), float(state["seconds"]), float(state["loss"])
+        self.history = list(state["history"])
+        self.quality = None if state["quality"] is None else Quality(**state["quality"])
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.losses.load_state_dict(state["losses"])
+
+
+def _check_device(config: TrainingConfig, device: torch.device) -> None:
+    """Refuse what was measured to be slower on a CPU."""
+    if config.compile and device.type == "cpu":
+        raise AlloygenError(
+            "TrainingConfig(compile=True) on a CPU, where it does not pay: leave it out, or train with device='cuda'"
+        )

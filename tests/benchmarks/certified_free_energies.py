@@ -164,7 +164,7 @@ def planted(problem: alloygen.Problem) -> alloygen.FittedModel:
     )  # fmt: skip
     kept, held_out = left.split(128)
     network = build_model(problem.hamiltonian, full.window, None, 0)
-    result = Trainer(network, kept, TrainingConfig(reverse_weight=0.0), 0).run(Budget(seconds=120.0), ())
+    result = Trainer(network, kept, TrainingConfig.preset("likelihood"), 0).run(Budget(seconds=120.0), ())
     return alloygen.FittedModel(problem, result.model.requires_grad_(False), result.site_order, held_out, {"seed": 0})
 
 

@@ -80,7 +80,7 @@ def test_a_model_and_its_short_range_order(tmp_path: Path) -> None:
     model = alloygen.fit(
         expansion, (2, 2, 2), temperatures=(500, 1000), chemical_potentials={"Pd": (-0.1, 0.1)}, budget="30 steps",
         progress=False, model=alloygen.ModelConfig(width=16, depth=2, heads=2),
-        training=alloygen.TrainingConfig(batch=64, groups=8, reverse_batch=32),
+        training=alloygen.TrainingConfig(batch=64, groups=8, drawn_batch=32),
     )  # fmt: skip
     draws = model.draw(400, **PAIR)
     start = model.problem.atoms(draws.occupation[0])

@@ -43,7 +43,7 @@ pytestmark = [
 FIT = FitMaker(
     temperatures=(500, 1000), chemical_potentials={"Au": (-0.3, 0.3)}, budget="20 steps",
     model=alloygen.ModelConfig(width=16, depth=2, heads=2),
-    training=alloygen.TrainingConfig(batch=64, groups=8, reverse_batch=32),
+    training=alloygen.TrainingConfig(batch=64, groups=8, drawn_batch=32),
 )  # fmt: skip
 CONDITIONS = [{"temperature": t, "chemical_potentials": {"Au": 0.05}} for t in (600.0, 900.0)]
 

@@ -20,7 +20,7 @@ def train(problem: Problem, window: ConditionWindow, data: ReferenceData, steps:
     """Fit to given reference samples, as ``alloygen.fit`` does to those of Monte Carlo."""
     kept, held_out = data.split(64)
     network = build_model(problem.hamiltonian, window, SMALL, 0)
-    config = TrainingConfig(batch=128, groups=4, reverse_weight=0.0, warm_up=20)
+    config = TrainingConfig.preset("likelihood", batch=128, groups=4, warm_up=20)
     result = Trainer(network, kept, config, 0).run(Budget(steps=steps), ())
     model = result.model.requires_grad_(False)
     return FittedModel(problem, model, result.site_order, held_out, {"seed": 0})

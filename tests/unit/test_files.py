@@ -33,7 +33,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         budget="2 steps",
         progress=False,
         model=ModelConfig(width=8, depth=1, heads=2),
-        training=TrainingConfig(batch=16, groups=2, reverse_batch=16),
+        training=TrainingConfig(batch=16, groups=2, drawn_batch=16),
     )
     target = tmp_path_factory.mktemp("model") / "model.safetensors"
     fitted.save(target)

@@ -26,7 +26,7 @@ def model() -> alloygen.FittedModel:
         budget="30 steps",
         progress=False,
         model=alloygen.ModelConfig(width=16, depth=2, heads=2),
-        training=alloygen.TrainingConfig(batch=64, groups=8, reverse_batch=32),
+        training=alloygen.TrainingConfig(batch=64, groups=8, drawn_batch=32),
     )
 
 
@@ -123,7 +123,7 @@ def test_chosen_windows_cover_every_composition(build, repeats: tuple[int, int, 
     """At the edges of the window each species is all but absent, or fills what its sites can hold (enumeration)."""
     model = alloygen.fit(
         build(), repeats, temperatures=(600, 1200), budget="1 steps", progress=False,
-        training=alloygen.TrainingConfig(batch=16, groups=2, reverse_batch=16),
+        training=alloygen.TrainingConfig(batch=16, groups=2, drawn_batch=16),
     )  # fmt: skip
     chosen = model.information["chosen_chemical_potentials"]
     assert chosen == model.window.chemical_potentials

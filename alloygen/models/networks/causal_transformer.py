@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from alloygen.models.networks.layers import AttentionBlock, condition_embedding, norm, zero_linear
+
 
 @dataclass
 class KeyValueCache:
@@ -26,51 +28,26 @@ class KeyValueCache:
     length: int = 0
 
 
-class Block(nn.Module):
-    """Pre-norm attention and feed-forward, both modulated by the thermodynamic condition."""
+class Block(AttentionBlock):
+    """Attention block with two learned biases per head, for the pairs of a token's site with others' two sites."""
 
     def __init__(self, width: int, heads: int, n_biases: int, feed_forward: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.project = nn.Linear(width, 3 * width)
-        self.mix = nn.Linear(width, width)
-        self.expand = nn.Linear(width, feed_forward)
-        self.contract = nn.Linear(feed_forward, width)
-        self.modulate = nn.Linear(width, 4 * width)
+        super().__init__(width, heads, feed_forward)
         self.bias_target = nn.Parameter(torch.zeros(heads, n_biases))
         self.bias_known = nn.Parameter(torch.zeros(heads, n_biases))
-        nn.init.zeros_(self.modulate.weight)
-        nn.init.zeros_(self.modulate.bias)
         nn.init.normal_(self.bias_target, std=0.5)
         nn.init.normal_(self.bias_known, std=0.5)
-
-    def modulation(self, condition: Tensor) -> list[Tensor]:
-        """Scales and shifts of the two norms, four tensors (..., D), from the condition (..., D)."""
-        return list(self.modulate(condition).chunk(4, dim=-1))
 
     def attention_bias(self, target: Tensor, known: Tensor) -> Tensor:
         """Bias (G, H, L, K) from orbit labels (G, L, K)."""
         bias = self.bias_target[:, target] + self.bias_known[:, known]  # (H, G, L, K)
         return bias.transpose(0, 1)
 
-    def forward(self, x: Tensor, modulation: list[Tensor], bias: Tensor) -> Tensor:
-        """Full pass: x (G, n, L, D), modulation 4 x (G, n, D), bias (G, H, L, L) with -inf above the diagonal."""
-        groups, n, length, width = x.shape
-        scale, shift, scale_2, shift_2 = (m.unsqueeze(2) for m in modulation)
-        h = _norm(x) * (1 + scale) + shift
-        qkv = self.project(h).view(groups, n, length, 3, self.heads, width // self.heads)
-        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5)  # each (G, n, H, L, d)
-        scores = q @ k.transpose(-1, -2) * (width // self.heads) ** -0.5 + bias.unsqueeze(1)
-        h = (scores.softmax(dim=-1) @ v).transpose(2, 3).reshape(groups, n, length, width)
-        x = x + self.mix(h)
-        h = _norm(x) * (1 + scale_2) + shift_2
-        return x + self.contract(functional.gelu(self.expand(h), approximate="tanh"))
-
     def step(self, x: Tensor, modulation: list[Tensor], bias: Tensor, cache: KeyValueCache, index: int) -> Tensor:
         """One token: x (n, D), modulation 4 x (n or 1, D), bias (H, K) over the K tokens so far, this one included."""
         n, width = x.shape
         scale, shift, scale_2, shift_2 = modulation
-        h = torch.addcmul(shift, _norm(x), 1 + scale)
+        h = torch.addcmul(shift, norm(x), 1 + scale)
         q, k, v = self.project(h).view(n, 3, self.heads, width // self.heads).unbind(1)  # each (n, H, d)
         keys, values = cache.keys[index], cache.values[index]
         keys[:, :, cache.length], values[:, :, cache.length] = k, v
@@ -79,12 +56,8 @@ class Block(nn.Module):
         weights = torch.add(bias, scores, alpha=(width // self.heads) ** -0.5).softmax(dim=-1)
         h = (weights.unsqueeze(2) @ values[:, :, filled]).reshape(n, width)
         x = x + self.mix(h)
-        h = torch.addcmul(shift_2, _norm(x), 1 + scale_2)
+        h = torch.addcmul(shift_2, norm(x), 1 + scale_2)
         return x + self.contract(functional.gelu(self.expand(h), approximate="tanh"))
-
-
-def _norm(x: Tensor) -> Tensor:
-    return functional.layer_norm(x, x.shape[-1:])
 
 
 class CausalTransformer(nn.Module):
@@ -108,12 +81,10 @@ class CausalTransformer(nn.Module):
         super().__init__()
         self.width, self.heads = width, heads
         self.embed = nn.Linear(n_inputs, width)
-        self.condition = nn.Sequential(nn.Linear(n_condition, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.condition = condition_embedding(n_condition, width)
         # One label beyond the orbits: the first token carries no known site.
         self.blocks = nn.ModuleList(Block(width, heads, n_orbits + 1, 4 * width) for _ in range(depth))
-        self.out = nn.Linear(width, n_outputs)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = zero_linear(width, n_outputs)
 
     def forward(self, inputs: Tensor, condition: Tensor, target: Tensor, known: Tensor) -> Tensor:
         """Outputs (G, n, L, n_outputs) of inputs (G, n, L, n_inputs), condition (G, n, C), labels (G, L, L)."""
@@ -123,8 +94,8 @@ class CausalTransformer(nn.Module):
         x = self.embed(inputs) + c.unsqueeze(2)
         for block in self.blocks:
             bias = block.attention_bias(target, known).masked_fill(future, -torch.inf)  # type: ignore[operator]
-            x = block(x, block.modulation(c), bias)  # type: ignore[operator]
-        return self.out(_norm(x))
+            x = block(x, block.modulation(c), bias.unsqueeze(1))  # type: ignore[operator]
+        return self.out(norm(x))
 
     def start(self, n: int, length: int, condition: Tensor) -> tuple[KeyValueCache, Tensor, list[list[Tensor]]]:
         """Return an empty cache, the embedded condition (n or 1, D) and every block's modulation."""
@@ -150,4 +121,4 @@ class CausalTransformer(nn.Module):
             bias = block.bias_target[:, target] + block.bias_known[:, known]  # type: ignore[index]
             x = block.step(x, modulation, bias, cache, index)  # type: ignore[operator]
         cache.length += 1
-        return self.out(_norm(x))
+        return self.out(norm(x))

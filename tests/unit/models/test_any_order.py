@@ -1,6 +1,8 @@
-"""The any-order model: normalised, causal, equivariant, and the same with and without the cache."""
+"""Every family keeps the contract of models, and the checker of the contract finds broken ones."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,8 +13,8 @@ from alloygen.hamiltonian import ClusterHamiltonian, ClusterTable, ising_hamilto
 from alloygen.hamiltonian.conditions import Conditions, ConditionWindow
 from alloygen.lattice import Lattice
 from alloygen.models import AnyOrderModel, ModelConfig, build_model
-from alloygen.sampling.any_order import draw_along
-from alloygen.sampling.site_orders import SITE_ORDERS, SiteOrders
+from alloygen.models.config import ENCODINGS
+from alloygen.testing.models import check_model, randomize
 from alloygen.testing.systems import all_occupations
 
 
@@ -35,89 +37,78 @@ def two_sublattices() -> ClusterHamiltonian:
 
 CASES = {
     "ising": (ising_hamiltonian(3, 3, field=0.2), (1.0, 4.0), {}, 2.0, {}),
+    "ladder": (ising_hamiltonian(4, 2, field=0.2), (1.0, 4.0), {}, 2.0, {}),
+    "rectangle": (ising_hamiltonian(4, 3, field=0.2), (1.0, 4.0), {}, 2.0, {}),
     "sublattices": (two_sublattices(), (3e3, 3e4), {"B": (-1, 1), "D": (-1, 1)}, 8e3, {"B": 0.3, "D": -0.4, "S": 0.2}),
 }
 
 
-@pytest.fixture(params=CASES)
-def case(request: pytest.FixtureRequest) -> tuple[AnyOrderModel, Conditions]:
-    hamiltonian, temperatures, windows, temperature, mu = CASES[request.param]
+SIZE = {"width": 16, "depth": 2, "heads": 2}
+CONFIGS = {
+    "causal": ModelConfig(**SIZE),
+    "fixed": ModelConfig(family="fixed", network="mlp", **SIZE),
+    "ao_arm": ModelConfig(family="ao_arm", **SIZE),
+    **{f"ao_mam, {encoding}": ModelConfig(family="ao_mam", encoding=encoding, **SIZE) for encoding in ENCODINGS},
+    **{f"ao_mam, {network}": ModelConfig(family="ao_mam", network=network, **SIZE) for network in ("gnn", "mlp")},
+}
+
+
+def build(case: str, config: ModelConfig) -> tuple[AnyOrderModel, Conditions]:
+    hamiltonian, temperatures, windows, temperature, mu = CASES[case]
     window = ConditionWindow.checked(hamiltonian, temperatures, windows)
-    torch.manual_seed(0)
-    model = build_model(hamiltonian, window, ModelConfig(width=16, depth=2, heads=2)).requires_grad_(False)
-    for parameter in model.parameters():
-        parameter += 0.2 * torch.randn_like(parameter)
+    model = build_model(hamiltonian, window, config).requires_grad_(False)
     return model, Conditions.single(hamiltonian, temperature, mu)
 
 
-def every_configuration(model: AnyOrderModel) -> torch.Tensor:
-    return all_occupations(model.hamiltonian.lattice)
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+@pytest.mark.parametrize("case", ["ising", "sublattices"])
+def test_every_family_keeps_the_contract(case: str, config: ModelConfig) -> None:
+    model, conditions = build(case, config)
+    check_model(randomize(model), conditions)
 
 
-def repeat(conditions: Conditions, n: int) -> Conditions:
-    return conditions[torch.zeros(n, dtype=torch.int64)]
+@pytest.mark.parametrize(("case", "group"), [("ladder", 4), ("rectangle", 2)])
+def test_blocks_of_sites_keep_the_contract(case: str, group: int) -> None:
+    model, conditions = build(case, ModelConfig(group=group, **SIZE))
+    check_model(randomize(model), conditions)
 
 
-@pytest.mark.parametrize("kind", SITE_ORDERS)
-def test_probabilities_sum_to_one_for_every_site_order(case: tuple[AnyOrderModel, Conditions], kind: str) -> None:
-    model, conditions = case
-    occupation = every_configuration(model)
-    for order in SiteOrders(model.hamiltonian.lattice).draw(kind, 3, np.random.default_rng(0)):
-        log_q = model.log_prob(occupation, order, repeat(conditions, len(occupation)))
-        assert log_q.exp().sum().item() == pytest.approx(1, abs=1e-5)
-
-
-def test_conditionals_do_not_see_undecided_sites(case: tuple[AnyOrderModel, Conditions]) -> None:
-    model, conditions = case
-    order = SiteOrders(model.hamiltonian.lattice).draw("random", 1, np.random.default_rng(1))
-    limit = torch.as_tensor(model.hamiltonian.lattice.n_allowed)
-    occupation = (torch.rand(20, len(limit), generator=torch.Generator().manual_seed(0)) * limit).long()
-    changed = occupation.clone()
-    known = model.n_active // 2
-    later = order[0, known:]
-    changed[:, later] = (changed[:, later] + 1) % limit[later]
-    one = model(occupation, order, repeat(conditions, 20))
-    other = model(changed, order, repeat(conditions, 20))
-    torch.testing.assert_close(one.step_log_q[:, :known], other.step_log_q[:, :known], atol=1e-12, rtol=0)
-    torch.testing.assert_close(
-        one.log_marginals[:, : known + 1], other.log_marginals[:, : known + 1], atol=1e-12, rtol=0
+def _shift_logits(model: AnyOrderModel) -> None:
+    """Make conditionals depend on what is undecided."""
+    network = model.network
+    honest = network.forward
+    network.forward = lambda inputs, condition, *rest: (
+        honest(inputs, condition, *rest) + 0.1 * inputs[..., :1].roll(1, -2)
     )
-    assert not torch.allclose(one.step_log_q[:, known:], other.step_log_q[:, known:])
 
 
-def test_cached_draws_have_the_log_q_of_the_full_pass(case: tuple[AnyOrderModel, Conditions]) -> None:
-    model, conditions = case
-    order = SiteOrders(model.hamiltonian.lattice).draw("random", 1, np.random.default_rng(2))[0]
-    occupation, log_q = draw_along(model, order, conditions, 50, torch.Generator().manual_seed(1))
-    torch.testing.assert_close(log_q, model.log_prob(occupation, order, repeat(conditions, 50)), atol=1e-5, rtol=0)
-    spectators = model.hamiltonian.lattice.n_allowed == 1
-    assert (occupation[:, torch.as_tensor(spectators)] == 0).all()
+def _unpin(model: AnyOrderModel) -> None:
+    """Let the marginal of full configurations drift from their energy."""
+    honest = model._decided
+    model._decided = lambda *arguments: honest(*arguments) + 0.01
 
 
-def test_model_is_equivariant_under_the_space_group(case: tuple[AnyOrderModel, Conditions]) -> None:
-    model, conditions = case
-    lattice = model.hamiltonian.lattice
-    occupation = every_configuration(model)[::7]
-    order = SiteOrders(lattice).draw("random", 1, np.random.default_rng(3))[0]
-    log_q = model.log_prob(occupation, order, repeat(conditions, len(occupation)))
-    for permutation in torch.as_tensor(lattice.permutations):
-        moved = torch.empty_like(occupation)
-        moved[:, permutation] = occupation
-        same = model.log_prob(moved, permutation[order], repeat(conditions, len(occupation)))
-        torch.testing.assert_close(same, log_q, atol=1e-5, rtol=0)
+def _break_symmetry(model: AnyOrderModel) -> None:
+    """Tell sites apart."""
+    honest = model.network.forward
+    shift = torch.linspace(0, 1, model.n_active)[:, None] * torch.arange(model.max_species + 1)
+    model.network.forward = lambda inputs, condition: honest(inputs, condition) + shift
 
 
-def test_marginal_of_the_full_configuration_is_its_energy(case: tuple[AnyOrderModel, Conditions]) -> None:
-    model, conditions = case
-    hamiltonian = model.hamiltonian
-    occupation = every_configuration(model)[::11]
-    order = SiteOrders(hamiltonian.lattice).draw("random", 1, np.random.default_rng(4))
-    full = model(occupation, order, repeat(conditions, len(occupation))).log_marginals[:, -1]
-    codes = torch.as_tensor(hamiltonian.lattice.species_codes)
-    species = codes.expand(len(occupation), -1, -1).gather(2, occupation[:, :, None])[:, :, 0]
-    work = conditions.chemical_potentials[0][species].sum(1)
-    expected = -conditions.beta * (hamiltonian.energy(occupation) - work)
-    torch.testing.assert_close(full, expected, atol=1e-9, rtol=1e-12)
+@pytest.mark.parametrize(
+    ("family", "damage", "message"),
+    [
+        ("fixed", _shift_logits, "see later sites"),
+        ("ao_mam", _unpin, "not its energy"),
+        ("ao_mam", _break_symmetry, "log q changes"),
+    ],
+)
+def test_checker_finds_what_is_wrong(family: str, damage: Callable[[AnyOrderModel], None], message: str) -> None:
+    network = "mlp" if family == "fixed" else "transformer"
+    model, conditions = build("ising", ModelConfig(family=family, network=network, **SIZE))
+    damage(randomize(model))
+    with pytest.raises(AssertionError, match=message):
+        check_model(model, conditions)
 
 
 def test_untrained_model_is_exact_without_interactions() -> None:
@@ -128,8 +119,8 @@ def test_untrained_model_is_exact_without_interactions() -> None:
     window = ConditionWindow.checked(hamiltonian, (2000, 9000), {"B": (-1, 1), "C": (-1, 1)})
     model = build_model(hamiltonian, window, ModelConfig(width=8, depth=1, heads=1)).requires_grad_(False)
     conditions = Conditions.single(hamiltonian, 5000, {"B": 0.5, "C": -0.2})
-    occupation = every_configuration(model)
-    log_q = model.log_prob(occupation, torch.tensor([2, 0, 3, 1]), repeat(conditions, len(occupation)))
+    occupation = all_occupations(lattice)
+    log_q = model.log_prob(occupation, torch.tensor([2, 0, 3, 1]), conditions.expand(len(occupation)))
     weight = (conditions.beta * (torch.tensor([0.0, 0.5, -0.2]) - torch.as_tensor(table))).softmax(0).log()
     torch.testing.assert_close(log_q, weight[occupation].sum(1), atol=1e-6, rtol=0)
 

@@ -32,3 +32,29 @@ def test_sweeps_decide_neighbours_one_after_another() -> None:
     step = lattice.positions[orders[:, 1]] - lattice.positions[orders[:, 0]]
     wrapped = np.minimum(np.abs(step), 6 - np.abs(step))
     np.testing.assert_allclose(np.linalg.norm(wrapped[:, :2], axis=1), 1.0, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", SITE_ORDERS)
+def test_blocks_stay_whole(kind: str) -> None:
+    """Runs of four sites are nearest neighbours of each other on fcc, whatever operation moved them."""
+    lattice = prototype("fcc", (4, 4, 4), ("a", "b"))
+    orders = SiteOrders(lattice, 4).draw(kind, 20, np.random.default_rng(3)).numpy()
+    assert (np.sort(orders, axis=1) == lattice.active_sites).all()
+    runs = orders.reshape(-1, 4)
+    labels = lattice.pair_orbits.labels[runs[:, :, None], runs[:, None, :]]
+    assert set(np.unique(labels)) == {0, 1}
+
+
+@pytest.mark.parametrize("kind", SITE_ORDERS)
+def test_every_site_is_first_in_its_block_equally_often(kind: str) -> None:
+    """Chi-square at level 1e-3, fixed seed: moving by the space group makes blocks equivalent, and their members too."""
+    lattice = prototype("square", (4, 4), ("a", "b"))
+    orders = SiteOrders(lattice, 4).draw(kind, 4000, np.random.default_rng(4)).numpy()
+    assert chisquare(np.bincount(orders[:, 0], minlength=16)).pvalue > 1e-3
+
+
+def test_the_raster_is_one_order() -> None:
+    lattice = prototype("square", (3, 4), ("a", "b"))
+    orders = SiteOrders(lattice).draw("raster", 3, np.random.default_rng(5)).numpy()
+    assert (orders == orders[0]).all()
+    assert (np.sort(orders[0]) == lattice.active_sites).all()

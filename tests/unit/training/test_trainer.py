@@ -1,31 +1,49 @@
-"""The training loop: reproducible, improving, and loud when it diverges."""
+"""The training loop: reproducible, improving, watched, and loud when it diverges or memory ends."""
 
 from __future__ import annotations
 
+import csv
 import math
+import time
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import alloygen
-from alloygen.errors import BudgetError, TrainingError
+from alloygen.errors import AlloygenError, BudgetError, TrainingError
 from alloygen.fitting import parse_budget
-from alloygen.models import ModelConfig
-from alloygen.training.trainer import Budget, TrainingConfig, TrainingStatus
+from alloygen.hamiltonian.conditions import ConditionWindow
+from alloygen.models import ModelConfig, build_model
+from alloygen.reference.enumeration import enumerate_configurations
+from alloygen.training.config import TrainingConfig
+from alloygen.training.logs import TrainingLog, read_rows
+from alloygen.training.memory import is_out_of_memory
+from alloygen.training.reference_data import ReferenceData
+from alloygen.training.status import Budget, TrainingStatus
+from alloygen.training.trainer import Trainer
 
-SMALL = TrainingConfig(batch=64, groups=8, reverse_batch=32)
-FAST = {
-    "progress": False,
-    "temperatures": (1.5, 4.0),
-    "model": ModelConfig(width=16, depth=2, heads=2),
-    "training": SMALL,
-}
+SMALL = TrainingConfig(batch=64, groups=8, drawn_batch=32)
+TINY = ModelConfig(width=16, depth=2, heads=2)
+FAST = {"progress": False, "temperatures": (1.5, 4.0), "model": TINY, "training": SMALL}
+
+MakeTrainer = Callable[..., Trainer]
+
+
+@pytest.fixture
+def make_trainer(spins: alloygen.Problem, window: ConditionWindow, samples: ReferenceData) -> MakeTrainer:
+    def make(config: TrainingConfig = SMALL, seed: int = 0) -> Trainer:
+        kept, held_out = samples.split(16)
+        return Trainer(build_model(spins.hamiltonian, window, TINY), kept, config, seed, held_out=held_out)
+
+    return make
 
 
 def test_same_seed_same_model() -> None:
-    models = [alloygen.fit(alloygen.ising(3, 3), budget="12 steps", seed=s, **FAST) for s in (4, 4, 5)]
+    models = [alloygen.fit(alloygen.ising(3, 3), budget="6 steps", seed=s, **FAST) for s in (4, 4, 5)]
     first, again, other = (m.model.state_dict() for m in models)
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert not all(torch.equal(first[key], other[key]) for key in first)
@@ -54,15 +72,155 @@ def test_callbacks_see_both_stages() -> None:
     alloygen.fit(alloygen.ising(3, 3), budget="10 steps", callbacks=[seen.append], **FAST)
     assert {status.stage for status in seen} == {"reference", "training"}
     last = seen[-1]
-    assert last.step == 10
+    assert (last.step, last.fraction, last.seconds_left) == (10, 1.0, 0.0)
     assert math.isfinite(last.loss)
     assert 0 < last.effective_sample_size <= 1
 
 
-def test_divergence_is_an_error() -> None:
+# ---------------------------------------------------------------------- evaluation
+
+
+def test_evaluations_bound_the_exact_free_energy(make_trainer: MakeTrainer, spins: alloygen.Problem) -> None:
+    """Mean over the probe conditions; draws and held-out samples are few, so bounds may miss by 5 standard errors."""
+    trainer = make_trainer()
+    quality = trainer.evaluator.evaluate(trainer.average, 0)
+    beta = trainer.evaluator._conditions.beta.numpy()
+    exact = enumerate_configurations(spins.hamiltonian)
+    per_site = np.mean([exact.averages(temperature=1 / b).grand_potential / spins.n_sites for b in beta])
+    assert quality.free_energy == pytest.approx(per_site, abs=0.02)
+    assert quality.lower_bound - 0.01 < per_site < quality.upper_bound + 0.01
+    assert 0 < quality.smallest_ess <= quality.median_ess <= 1
+
+
+def test_evaluation_in_the_background_blocks_no_step(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a budget of seconds, steps go on while an evaluation waits; the result is noted before training ends."""
+    trainer = make_trainer()
+    evaluate, steps = trainer.evaluator._evaluate, []
+
+    def slow(step: int) -> object:
+        time.sleep(0.3)
+        steps.append((step, trainer.step))
+        return evaluate(step)
+
+    monkeypatch.setattr(trainer.evaluator, "_evaluate", slow)
+    result = trainer.run(Budget(seconds=0.8))
+    assert any(after > before for before, after in steps)
+    assert [record["step"] for record in result.history] == [before for before, _ in steps]
+
+
+def test_errors_of_the_background_reach_the_caller(make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = make_trainer()
+    monkeypatch.setattr(trainer.evaluator, "_evaluate", lambda step: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        trainer.run(Budget(seconds=0.5))
+
+
+# ---------------------------------------------------------------------- logs
+
+
+def test_log_has_losses_and_qualities(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    make_trainer().run(Budget(steps=10), (TrainingLog(tmp_path / "log.csv", every=2),))
+    rows = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
+    assert [int(row["step"]) for row in rows] == [2, 4, 6, 8, 10]
+    # reverse_kl counts from 0.7 of training, so from step 7 on.
+    assert [bool(row["reverse_kl"]) for row in rows] == [False, False, False, True, True]
+    for name in ("seconds", "learning_rate", "gradient_norm", "forward_kl", "median_ess", "lower_bound"):
+        assert all(math.isfinite(float(row[name])) for row in rows), name
+    assert [int(row["evaluated_step"]) for row in rows] == [2, 4, 6, 8, 10]
+
+
+def test_log_of_a_resumed_run_has_no_step_twice(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+
+    def write(steps: range) -> None:
+        log = TrainingLog(path, every=1)
+        for step in steps:
+            log(TrainingStatus("training", 0.5, step, losses={"forward_kl": 1.0}, gradient_norm=1.0, learning_rate=1.0))
+
+    write(range(1, 8))
+    with path.open("a") as file:
+        file.write("8,0.0,1")  # cut off by a kill
+    write(range(6, 10))
+    assert [row[0] for row in read_rows(path)] == ["step", *map(str, range(1, 10))]
+    write(range(1, 3))
+    assert [row[0] for row in read_rows(path)] == ["step", "1", "2"]
+
+
+# ---------------------------------------------------------------------- what can go wrong
+
+
+def test_divergence_is_an_error(make_trainer: MakeTrainer) -> None:
     config = replace(SMALL, learning_rate=1e30, warm_up=1, clip=1e30)
-    with pytest.raises(TrainingError, match="lower the learning rate"):
-        alloygen.fit(alloygen.ising(3, 3), budget="50 steps", **{**FAST, "training": config})
+    with pytest.raises(TrainingError, match=r"lower the learning rate.*checkpoint=folder") as caught:
+        make_trainer(config).run(Budget(steps=50))
+    assert caught.value.step >= 1  # type: ignore[attr-defined]
+
+
+def test_out_of_memory_is_recognised() -> None:
+    for error in (
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: not enough memory: you tried to allocate"
+        ),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes. Error code 12"),
+        torch.cuda.OutOfMemoryError("CUDA out of memory."),
+        MemoryError("Unable to allocate 3 GiB"),
+    ):
+        assert is_out_of_memory(error)
+    assert not is_out_of_memory(RuntimeError("shapes cannot be multiplied"))
+    assert not is_out_of_memory(ValueError("not enough memory"))
+
+
+def test_out_of_memory_names_what_fits(make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = make_trainer()
+    forward, largest = trainer.model.forward, 64 // 4
+
+    def limited(occupation: torch.Tensor, *others: object) -> object:
+        if len(occupation) > largest:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB.")
+        return forward(occupation, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(trainer.model, "forward", limited)
+    with pytest.raises(TrainingError, match=r"micro_batches=4\) .* or batch=16") as caught:
+        trainer.train_step(0.0)
+    assert caught.value.micro_batches == 4  # type: ignore[attr-defined]
+    largest = 1
+    with pytest.raises(TrainingError, match="use a smaller network"):
+        trainer.train_step(0.0)
+
+
+def test_other_errors_stay_what_they_are(make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = make_trainer()
+
+    def broken(*arguments: object) -> object:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr(trainer.model, "forward", broken)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        trainer.train_step(0.0)
+
+
+def test_micro_batches_change_rounding_alone(make_trainer: MakeTrainer) -> None:
+    whole, parts = (make_trainer(replace(SMALL, micro_batches=n)) for n in (1, 3))
+    for trainer in (whole, parts):
+        for step in range(6):
+            trainer.train_step(step / 6)
+    for one, other in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_bf16_gives_the_losses_of_float32(make_trainer: MakeTrainer) -> None:
+    whole, half = (make_trainer(replace(SMALL, precision=p)).train_step(0.0) for p in ("float32", "bf16"))
+    assert whole != half
+    assert half["forward_kl"] == pytest.approx(whole["forward_kl"], rel=0.01)
+
+
+def test_unusable_options_are_refused(make_trainer: MakeTrainer) -> None:
+    with pytest.raises(AlloygenError, match="compile=True"):
+        make_trainer(replace(SMALL, compile=True))
+    with pytest.raises(AlloygenError, match="expected 'float32' or 'bf16'"):
+        replace(SMALL, precision="float16")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,144 @@
+"""Training as a batch job: ``python -m alloygen.train problem.safetensors --budget 1h --checkpoint run``.
+
+It needs torch, NumPy, SciPy, numba and safetensors alone, so a problem that was compiled elsewhere trains on a bare GPU
+node, and the model comes back as one file. Under ``torchrun`` several processes train one model::
+
+    torchrun --nproc-per-node 2 -m alloygen.train problem.safetensors --budget 1h --checkpoint run
+
+The same command goes on from the last checkpoint after an interruption.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from alloygen.errors import AlloygenError
+from alloygen.fitted_model import resolve_device
+from alloygen.fitting import fit, parse_budget
+from alloygen.inputs import check_folder, check_target, read_problem, read_windows
+from alloygen.models import FAMILIES, default_config
+from alloygen.training.config import TrainingConfig
+from alloygen.training.distributed import local_device, process_group
+from alloygen.training.logs import TrainingLog
+from alloygen.training.schedule import SCHEDULES
+from alloygen.training.status import Callback, TrainingStatus
+
+#: Seconds between two lines of progress.
+REPORT_INTERVAL = 10.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train as the command line says; return the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        with process_group():
+            _train(options)
+    except AlloygenError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+def _train(options: argparse.Namespace) -> None:
+    check_target(options.output, options.log_file)
+    check_folder(options.checkpoint)
+    parse_budget(options.budget)
+    first = os.environ.get("RANK", "0") == "0"
+    watchers: list[Callback] = [report_progress()] if first else []
+    if options.log_file is not None and first:
+        watchers.append(TrainingLog(options.log_file))
+    problem = read_problem(options.problem)
+    sizes = {name: getattr(options, name) for name in _MODEL if getattr(options, name) is not None}
+    changes = {name: getattr(options, name) for name in _TRAINING if getattr(options, name) is not None}
+    schedule = options.schedule or ("likelihood_then_reverse" if changes else None)
+    model = fit(
+        problem,
+        temperatures=options.temperatures,
+        chemical_potentials=read_windows(options.chemical_potential),
+        budget=options.budget,
+        device=str(local_device() if options.device == "auto" else resolve_device(options.device)),
+        seed=options.seed,
+        checkpoint=options.checkpoint,
+        checkpoint_every=options.checkpoint_every,
+        callbacks=watchers,
+        progress=False,
+        ensemble=options.ensemble,
+        model=replace(default_config(problem.lattice, options.family), **sizes),
+        training=TrainingConfig.preset(schedule, **changes) if schedule else None,
+    )
+    if first:
+        model.save(options.output)
+        ess = ", ".join(f"{v:.0%} with {k} orders" for k, v in model.information["probe_effective_sample_size"].items())
+        print(f"wrote {options.output}: {model.information['steps']} steps, effective sample size {ess}", flush=True)
+
+
+def report_progress() -> Callback:
+    """Return a callback that prints a line now and then, for the log of a batch job."""
+    last = -math.inf
+
+    def report(status: TrainingStatus) -> None:
+        nonlocal last
+        if status.fraction < 1 and time.monotonic() - last < REPORT_INTERVAL:
+            return
+        last = time.monotonic()
+        note = ""
+        if status.step:
+            ess = "-" if math.isnan(status.effective_sample_size) else f"{status.effective_sample_size:.2f}"
+            note = f"  step {status.step}  loss {status.loss:.4f}/site  ESS {ess}  {status.seconds_left:.0f} s left"
+        print(f"{status.stage} {status.fraction:.0%}{note}", flush=True)
+
+    return report
+
+
+#: Parts of ModelConfig beside the family that have an option, and their types.
+_MODEL = {"network": str, "width": int, "depth": int, "heads": int, "group": int}
+#: Hyperparameters of training that have an option, and their types.
+_TRAINING = {
+    "batch": int,
+    "groups": int,
+    "drawn_batch": int,
+    "micro_batches": int,
+    "learning_rate": float,
+    "precision": str,
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    training = TrainingConfig()
+    parser = argparse.ArgumentParser("python -m alloygen.train", description="Train a model of a compiled problem.")
+    add = parser.add_argument
+    add("problem", help="file that 'alloygen compile' or Problem.save wrote")
+    add("--temperatures", type=float, nargs=2, metavar=("LOW", "HIGH"), help="lowest and highest temperature")
+    add(
+        "--chemical-potential",
+        action="append",
+        metavar="SPECIES:LOW:HIGH",
+        help="window such as --chemical-potential=Au:-0.2:0.2, in eV; repeatable",
+    )
+    add("--budget", default="5min", help="wall time such as 5min, 90s, 1h, or '400 steps'")
+    add("--seed", type=int, default=0, help="seed of everything random")
+    add("--device", default="auto", help="auto, cpu, cuda or any torch device")
+    add("--output", "-o", type=Path, default=Path("model.safetensors"), help="file to write")
+    add("--checkpoint", type=Path, help="folder to keep the run in; the same command goes on from there")
+    add("--checkpoint-every", default="1min", help="wall time, or steps, between two states")
+    add("--log-file", type=Path, help="CSV file to write losses and effective sample sizes to")
+    add("--ensemble", default="semigrand", choices=("semigrand", "canonical"), help="what conditions are")
+    add("--schedule", choices=tuple(SCHEDULES), help="objectives (likelihood_then_reverse)")
+    add("--family", default="causal", choices=tuple(FAMILIES), help="family of models")
+    for name, kind in _MODEL.items():
+        add(f"--{name}", type=kind, help=f"{name} of ModelConfig (chosen for the lattice)")
+    for name, kind in _TRAINING.items():
+        shown = name.replace("_", "-")
+        add(f"--{shown}", type=kind, help=f"{name} of TrainingConfig ({getattr(training, name)})")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""Checkpoints of a training run: a folder from which the same call goes on, bit for bit on a CPU.
+
+The folder is a :class:`~alloygen.reference.run_folder.RunFolder`: ``run.json`` says what is trained; the one block holds
+the reference samples, written once; ``state.safetensors`` holds weights, averages, the optimiser's memory, the states of
+all generators and the replay. It is replaced whole at every save, so a process that is killed leaves the last one intact.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from alloygen.hamiltonian import ClusterHamiltonian
+from alloygen.hamiltonian.conditions import ConditionWindow
+from alloygen.models import ModelConfig
+from alloygen.reference.run_folder import RunFolder
+from alloygen.training.config import TrainingConfig
+from alloygen.training.distributed import World
+from alloygen.training.reference_data import ReferenceData
+from alloygen.training.status import Budget
+from alloygen.training.trees import pack, unpack
+
+#: Hyperparameters that change how a step is computed, and its result by rounding alone: a resumed run may change them.
+FREE_CHOICES = ("micro_batches", "compile")
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Everything that decides the outcome of training.
+
+    Attributes
+    ----------
+    hamiltonian, window, model, training, seed
+        What is trained, where, and how.
+    budget
+        May change when a run goes on: the learning rate is then that of the new budget's part of the schedule.
+    """
+
+    hamiltonian: ClusterHamiltonian
+    window: ConditionWindow
+    model: ModelConfig
+    training: TrainingConfig
+    seed: int
+    budget: Budget
+
+    def open(self, path: str | os.PathLike[str]) -> RunFolder:
+        """Start a run in a folder, or go on with the one in it.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder holds something else or another run (the message names what differs), or cannot be used.
+        """
+        fields = self.training.to_dict()
+        choices = {name: fields.pop(name) for name in FREE_CHOICES if name in fields}
+        settings = {
+            "seed": self.seed,
+            "temperatures": list(self.window.temperatures),
+            "chemical_potentials": {name: list(bounds) for name, bounds in self.window.chemical_potentials.items()},
+            "model": self.model.to_dict(),
+            "training": fields,
+            "budget": asdict(self.budget),
+            **choices,
+        }
+        return RunFolder.open(path, "training", settings, self.hamiltonian, extendable=("budget", *choices))
+
+
+@dataclass
+class Checkpoints:
+    """Where a run keeps its reference samples and states; the default keeps nothing.
+
+    In data-parallel training the first process reads for all, and it alone writes.
+
+    Attributes
+    ----------
+    path
+        The folder; None if nothing is kept.
+    every
+        Seconds or steps between two saves.
+    world
+        The processes that train.
+    """
+
+    path: str | None = None
+    every: Budget = field(default_factory=lambda: Budget(seconds=60.0))
+    world: World = field(default_factory=World)
+
+    def __post_init__(self) -> None:
+        self._folder: RunFolder | None = None
+        self._facts: dict[str, Any] = {}
+        self.saved_step: int | None = None
+        self._saved_at = time.monotonic()
+
+    @classmethod
+    def open(
+        cls, path: str | os.PathLike[str] | None, settings: TrainingSettings, every: Budget, world: World
+    ) -> Checkpoints:
+        """Open a folder as :meth:`TrainingSettings.open` does; with None nothing is kept."""
+        checkpoints = cls(None if path is None else os.fspath(path), every, world)
+        if path is not None and world.first:
+            checkpoints._folder = settings.open(path)
+        return checkpoints
+
+    def reference(
+        self, sample: Callable[[], tuple[ReferenceData, dict[str, Any]]]
+    ) -> tuple[ReferenceData, dict[str, Any]]:
+        """Return the run's reference samples, and JSON values that belong to them; sample and write them the first time.
+
+        The first process samples, and sends the samples to the others.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is damaged, or cannot be written.
+        TrainingError
+            If another process ended.
+        """
+        tree: Any = None
+        if self.world.first:
+            tree = self._stored_reference()
+            if tree is None:
+                data, facts = sample()
+                samples = {name: array for name, array in vars(data).items() if array is not None}
+                tree = {"samples": samples, "facts": facts}
+                if self._folder is not None:
+                    self._folder.append(tree["samples"])
+                    self._folder.save({}, {"facts": facts, "state": None})
+        tree = self.world.broadcast(tree)
+        self._facts = tree["facts"]
+        return ReferenceData(**tree["samples"]), self._facts
+
+    def _stored_reference(self) -> Any:
+        found = None if self._folder is None else self._folder.load()
+        if self._folder is None or found is None or not self._folder.n_blocks:
+            return None
+        return {"samples": next(self._folder.blocks()), "facts": found[1]["facts"]}
+
+    def load(self) -> Any:
+        """Return the last saved state, the same in every process; None if there is none.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is damaged.
+        TrainingError
+            If another process ended.
+        """
+        state: Any = None
+        if self._folder is not None and (found := self._folder.load()) is not None:
+            state = unpack(found[0], found[1]["state"])
+        state = self.world.broadcast(state)
+        if state is not None:
+            self.saved_step = int(state["step"])
+        return state
+
+    def due(self, step: int) -> bool:
+        """Whether it is time to save."""
+        if self._folder is None:
+            return False
+        if self.every.steps is not None:
+            return step - (self.saved_step or 0) >= self.every.steps
+        assert self.every.seconds is not None
+        return time.monotonic() - self._saved_at >= self.every.seconds
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the saved state by a tree (see :mod:`~alloygen.training.trees`) with the number of its ``step``.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder cannot be written; the last state is then still there.
+        """
+        if self._folder is not None:
+            arrays, record = pack(state)
+            self._folder.save(arrays, {"facts": self._facts, "state": record})
+        self.saved_step, self._saved_at = int(state["step"]), time.monotonic()
+
+    @property
+    def advice(self) -> str:
+        """What an error says about the last good state."""
+        if self.path is None:
+            return "nothing was kept: train with checkpoint=folder to go on from the last good state"
+        if not self.world.first:
+            return f"the last state is intact in {self.path!r}: the same call goes on from there"
+        if self.saved_step is None:
+            return f"the folder {self.path!r} has no state yet"
+        return f"the state of step {self.saved_step} is intact in {self.path!r}: the same call goes on from there"

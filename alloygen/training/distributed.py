@@ -1,0 +1,190 @@
+"""Data-parallel training: processes that each do their share of one batch, and add their gradients up.
+
+Every process builds the same full batch from the same generators, and evaluates its share of it; the sum of the gradients
+over all processes is that of the whole batch. So the number of processes changes the speed, and the result by rounding
+alone. ``torchrun`` starts the processes and tells each who it is; gradients travel by NCCL between GPUs, and by gloo
+between CPUs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as torch_distributed
+from safetensors.numpy import load, save
+from torch import Tensor
+
+from alloygen.errors import TrainingError
+from alloygen.training.trees import pack, unpack
+
+#: Seconds after which a worker that does not answer counts as dead.
+TIMEOUT = 600.0
+#: Seconds that others wait while the first process samples references or reads a checkpoint.
+PATIENCE = 7 * 86_400.0
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes that train together, and this one's place among them; without arguments, a single process.
+
+    Attributes
+    ----------
+    rank
+        Number of this process; process 0 writes files and reports.
+    size
+        Number of processes.
+    control
+        Group for what is no gradient, over CPU memory, with a long timeout.
+    """
+
+    rank: int = 0
+    size: int = 1
+    control: Any = None
+
+    @classmethod
+    def current(cls) -> World:
+        """Return the processes of torch's default process group; a single process if there is none.
+
+        Every process has to call it, as it makes a second group.
+        """
+        if not (torch_distributed.is_available() and torch_distributed.is_initialized()):
+            return cls()
+        control = torch_distributed.new_group(backend="gloo", timeout=timedelta(seconds=PATIENCE))
+        return cls(torch_distributed.get_rank(), torch_distributed.get_world_size(), control)
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files and reports."""
+        return self.rank == 0
+
+    def sum_gradients(self, parameters: Sequence[Tensor], statistics: Mapping[str, float]) -> dict[str, float]:
+        """Replace the gradients by their sums over all processes, in one message; return the sums of the statistics.
+
+        Parameters
+        ----------
+        parameters
+            The same ones in the same order in every process; a missing gradient counts as zero.
+        statistics
+            Numbers by name, the same names in every process.
+
+        Raises
+        ------
+        TrainingError
+            If another process ended or does not answer.
+        """
+        if self.size == 1:
+            return dict(statistics)
+        device = parameters[0].device
+        numbers = torch.tensor(list(statistics.values()), dtype=torch.float32, device=device)
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        flat = torch.cat([*(gradient.reshape(-1) for gradient in gradients), numbers])
+        with self._peers():
+            torch_distributed.all_reduce(flat)
+        *parts, numbers = flat.split([*(p.numel() for p in parameters), len(statistics)])
+        for parameter, part in zip(parameters, parts, strict=True):
+            parameter.grad = part.view_as(parameter)
+        return dict(zip(statistics, numbers.tolist(), strict=True))
+
+    def agree(self, value: float) -> float:
+        """Return the first process's value, so that clocks do not part the processes.
+
+        Raises
+        ------
+        TrainingError
+            If another process ended or does not answer.
+        """
+        if self.size == 1:
+            return value
+        message = torch.tensor([value], dtype=torch.float64)
+        with self._peers():
+            torch_distributed.broadcast(message, src=0, group=self.control)
+        return float(message)
+
+    def broadcast(self, tree: Any) -> Any:
+        """Return the first process's tree (see :mod:`~alloygen.training.trees`); what the others pass is not looked at.
+
+        Raises
+        ------
+        TrainingError
+            If another process ended or does not answer.
+        """
+        if self.size == 1:
+            return tree
+        data = b""
+        if self.first:
+            arrays, record = pack(tree)
+            arrays["record"] = np.frombuffer(json.dumps(record).encode(), dtype=np.uint8)
+            data = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
+        length = int(self.agree(float(len(data))))
+        message = torch.frombuffer(bytearray(data or length), dtype=torch.uint8)
+        with self._peers():
+            torch_distributed.broadcast(message, src=0, group=self.control)
+        if self.first:
+            return tree
+        arrays = load(message.numpy().tobytes())
+        return unpack(arrays, json.loads(arrays["record"].tobytes()))
+
+    @contextmanager
+    def _peers(self) -> Iterator[None]:
+        """Turn the failure of a message into an error that says what happened."""
+        try:
+            yield
+        except RuntimeError as error:
+            # Without the source file that gloo names first, and its advice.
+            reason = re.sub(r"^\[[^\]]*\] ?", "", str(error)).split(". ")[0].strip()
+            raise TrainingError(
+                f"process {self.rank} of {self.size} lost another one, which ended or did not answer ({reason}): see the "
+                "output of the one that failed first",
+                rank=self.rank,
+            ) from error
+
+
+@contextmanager
+def process_group(timeout: float = TIMEOUT) -> Iterator[None]:
+    """Join the processes that ``torchrun`` started, until the end of the block; alone, do nothing.
+
+    Parameters
+    ----------
+    timeout
+        Seconds after which a worker that does not answer counts as dead.
+
+    Raises
+    ------
+    TrainingError
+        If the processes do not find each other.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    on_gpu = torch.cuda.is_available() and torch_distributed.is_nccl_available()
+    if on_gpu:
+        torch.cuda.set_device(local_device())
+    try:
+        torch_distributed.init_process_group(
+            "cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=timedelta(seconds=timeout)
+        )
+    except (RuntimeError, ValueError) as error:
+        raise TrainingError(
+            f"the processes of torchrun did not find each other ({error}): check its --nnodes, --nproc-per-node and "
+            "rendezvous address"
+        ) from error
+    try:
+        yield
+    finally:
+        torch_distributed.destroy_process_group()
+
+
+def local_device() -> torch.device:
+    """Return this process's GPU, by ``torchrun``'s number of the process on its machine; the CPU if there is none."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())

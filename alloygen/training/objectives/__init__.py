@@ -1,0 +1,25 @@
+r"""Training objectives by name: a new one is one file and one line here.
+
+All are per site, and are functions of one :class:`~alloygen.training.objectives.base.Evaluation`.
+"""
+
+from alloygen.training.objectives.base import Batch, Evaluation, Loss, Objective
+from alloygen.training.objectives.divergences import log_variance, reverse_kl
+from alloygen.training.objectives.likelihood import forward_kl
+from alloygen.training.objectives.marginals import mam, marginal_consistency, subtrajectory_balance
+
+__all__ = ["OBJECTIVES", "Batch", "Evaluation", "Loss", "Objective"]
+
+#: Every objective, and where its configurations may come from; the first source is its own.
+OBJECTIVES: dict[str, Objective] = {
+    "forward_kl": Objective(forward_kl, ("reference",)),
+    "reverse_kl": Objective(reverse_kl, ("model",)),
+    "log_variance": Objective(log_variance, ("model", "replay")),
+    "mam": Objective(mam, ("chain", "model", "replay", "reference"), needs_marginals=True),
+    "subtrajectory_balance": Objective(
+        subtrajectory_balance, ("model", "replay", "chain", "reference"), needs_marginals=True
+    ),
+    "marginal_consistency": Objective(
+        marginal_consistency, ("reference", "model", "replay", "chain"), needs_marginals=True
+    ),
+}
