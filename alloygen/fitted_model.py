@@ -544,9 +544,7 @@ class FittedModel:
         tensors = {f"problem.{name}": array for name, array in arrays.items()}
         for name, tensor in self.model.state_dict().items():
             tensors[f"model.{name}"] = tensor.detach().cpu().numpy()
-        for name, array in vars(self.reference).items():
-            if array is not None:
-                tensors[f"reference.{name}"] = array
+        tensors.update({f"reference.{name}": array for name, array in self.reference.to_arrays().items()})
         metadata = {
             "problem": {**problem, "exchanges_atoms": self.problem.exchanges_atoms},
             "config": self.model.config.to_dict(),
@@ -582,7 +580,7 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> FittedModel:
         )
         model = build_model(problem.hamiltonian, window, ModelConfig(**metadata["config"]))
         model.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in groups["model"].items()})
-        reference = ReferenceData(**groups["reference"])
+        reference = ReferenceData.from_arrays(groups["reference"])
         information, site_order = metadata["information"], metadata["site_order"]
     except (KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(

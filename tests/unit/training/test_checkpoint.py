@@ -23,7 +23,7 @@ from alloygen.training.status import Budget, TrainingStatus
 from alloygen.training.trainer import Trainer, TrainingResult
 from alloygen.training.trees import generator_state, pack, set_generator_state, unpack
 
-SMALL = TrainingConfig(batch=32, groups=4, drawn_batch=16)
+SMALL = TrainingConfig(batch=32, groups=4, drawn_batch=16, precision="float32")
 TINY = ModelConfig(width=16, depth=1, heads=2)
 
 

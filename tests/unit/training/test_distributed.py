@@ -23,7 +23,8 @@ from alloygen.training.trainer import Trainer
 
 TINY = ModelConfig(width=16, depth=1, heads=2)
 #: Five groups over two processes: unequal shares. All sources of configurations occur.
-CONFIG = TrainingConfig.preset("energy_with_replay", drawn_batch=20, drawn_groups=5, draws_per_condition=2)
+CHOICES = {"drawn_batch": 20, "drawn_groups": 5, "draws_per_condition": 2, "precision": "float32"}
+CONFIG = TrainingConfig.preset("energy_with_replay", **CHOICES)
 STEPS = 6
 
 #: Each process trains; then the second one dies in the middle of a longer run with checkpoints.
@@ -44,7 +45,8 @@ folder = sys.argv[1]
 hamiltonian = alloygen.ising(2, 3).hamiltonian
 window = ConditionWindow.checked(hamiltonian, (1.5, 4.0), {})
 size = ModelConfig(width=16, depth=1, heads=2)
-config = TrainingConfig.preset("energy_with_replay", drawn_batch=20, drawn_groups=5, draws_per_condition=2)
+choices = {"drawn_batch": 20, "drawn_groups": 5, "draws_per_condition": 2, "precision": "float32"}
+config = TrainingConfig.preset("energy_with_replay", **choices)
 with process_group(timeout=20):
     world = World.current()
     sent = world.broadcast({"step": 3, "big": 2**100, "array": np.arange(6)} if world.first else None)
