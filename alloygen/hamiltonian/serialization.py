@@ -22,10 +22,13 @@ def hamiltonian_to_record(hamiltonian: ClusterHamiltonian) -> tuple[dict[str, Ar
     """
     lattice = hamiltonian.lattice
     arrays, metadata = _energy_record(hamiltonian)
+    rotations, translations = lattice.primitive_operations
     geometry = {
         "primitive_cell": lattice.primitive_cell,
         "basis": lattice.basis,
         "point_permutations": lattice.point_permutations.astype(np.int32),
+        "primitive_rotations": rotations,
+        "primitive_translations": translations,
     }
     return {**geometry, **arrays}, metadata
 
@@ -72,6 +75,7 @@ def hamiltonian_from_record(arrays: dict[str, Array], metadata: dict[str, Any]) 
         arrays["site_offset"],
     )
     lattice.__dict__["point_permutations"] = arrays["point_permutations"].astype(np.int64)
+    lattice.__dict__["primitive_operations"] = (arrays["primitive_rotations"], arrays["primitive_translations"])
     polynomial = Polynomial(
         float(arrays["constant"][0]), arrays["features"].astype(np.int64), arrays["coefficients"].astype(np.float64)
     )

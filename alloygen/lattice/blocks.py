@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alloygen.errors import LatticeError
-from alloygen.lattice.symmetry import primitive_operations
 
 if TYPE_CHECKING:
     from alloygen.lattice.lattice import Array, Lattice
@@ -45,7 +44,7 @@ def site_blocks(lattice: Lattice, size: int) -> Array:
             f"no partition of this supercell into blocks of {size} sites: expected a size among "
             f"{', '.join(map(str, fits))}, for example ModelConfig(group={fits[-1]})"
         )
-    operations = primitive_operations(lattice)[0]
+    operations = lattice.primitive_operations[0]
     candidates = []
     for number, matrix in enumerate(shapes):
         cells, spread = _compact_cells(lattice, matrix)

@@ -272,6 +272,13 @@ class Lattice:
     # ------------------------------------------------------------------ symmetry
 
     @cached_property
+    def primitive_operations(self) -> tuple[Array, Array]:
+        """Space group of the infinite lattice: rotations (n, 3, 3) and translations (n, 3) on fractional coordinates."""
+        from alloygen.lattice.symmetry import primitive_operations
+
+        return primitive_operations(self)
+
+    @cached_property
     def point_permutations(self) -> Array:
         """Site permutations of the supercell's space group modulo translations, shape (n_operations, n_sites)."""
         from alloygen.lattice.symmetry import point_permutations

@@ -55,7 +55,7 @@ def basis_images(lattice: Lattice, rotation: Array, translation: Array) -> tuple
 
 def point_permutations(lattice: Lattice) -> Array:
     """Return the site permutation of each primitive operation that keeps the supercell lattice, one per operation."""
-    rotations, shifts = primitive_operations(lattice)
+    rotations, shifts = lattice.primitive_operations
     supercell = lattice.supercell_matrix
     adjugate, determinant = lattice._inverse
     rows = []

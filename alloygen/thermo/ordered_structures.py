@@ -17,7 +17,7 @@ import torch
 from alloygen.errors import EnumerationError, SupercellError
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.lattice import Lattice
-from alloygen.lattice.symmetry import basis_images, primitive_operations
+from alloygen.lattice.symmetry import basis_images
 from alloygen.reference.hull import stable_points
 from alloygen.reference.minima import TOLERANCE, configurations
 from alloygen.reference.supercells import compact_supercell, enumerate_supercells
@@ -194,7 +194,7 @@ def tilings(cell: Lattice, lattice: Lattice) -> Array:
     """Return all ways to fill a supercell with a cell, in every orientation: site of the cell per site, (n, n_sites)."""
     adjugate, determinant = cell._inverse
     found = []
-    for rotation, shift in zip(*primitive_operations(lattice), strict=True):
+    for rotation, shift in zip(*lattice.primitive_operations, strict=True):
         if not np.any((lattice.supercell_matrix @ rotation.T @ adjugate) % determinant):
             target, whole = basis_images(lattice, rotation, shift)
             offset = lattice.site_offset @ rotation.T + whole[lattice.site_basis]

@@ -90,7 +90,8 @@ for name in ("ase", "icet", "mchammer", "pymatgen", "spglib", "jaxtyping", "rich
 import alloygen
 problem = alloygen.Problem.load({str(tmp_path / "problem.safetensors")!r})
 training = alloygen.TrainingConfig(batch=32, groups=4, drawn_batch=16)
-model = alloygen.fit(problem, budget="3 steps", training=training)
+size = alloygen.ModelConfig(width=16, depth=1, heads=2, group=4)
+model = alloygen.fit(problem, budget="3 steps", model=size, training=training)
 model.save({str(tmp_path / "model.safetensors")!r})
 print(alloygen.load({str(tmp_path / "model.safetensors")!r}).free_energy(temperature=600, n_samples=100).value)
 """
