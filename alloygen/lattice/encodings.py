@@ -16,6 +16,8 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from alloygen.lattice.symmetry import basis_images
+
 if TYPE_CHECKING:
     from alloygen.lattice.lattice import Array, Lattice
 
@@ -32,13 +34,19 @@ class PairOrbits:
     distances
         Minimum-image distance of each orbit, shape (n_orbits,), in the units of the cell.
     displacements
-        Shortest displacement of one representative pair per orbit in the infinite lattice, shape (n_orbits, 3), as
-        the length-sorted absolute Cartesian components: an invariant that carries over to other supercells.
+        Shortest displacement of one representative pair per orbit in the infinite lattice, Cartesian, shape (n_orbits, 3), as
+        :func:`canonical_displacements` gives it: an invariant that carries over to other supercells.
+    basis_classes
+        Symmetry classes of both sites of a pair in the infinite lattice, shape (n_orbits, 2).
+    multiplicities
+        Partners that a site has in an orbit, mean over the sites that have any, shape (n_orbits,).
     """
 
     labels: Array
     distances: Array
     displacements: Array
+    basis_classes: Array
+    multiplicities: Array
 
     @property
     def n_orbits(self) -> int:
@@ -80,6 +88,23 @@ def shortest_images(cell: Array, displacement: Array) -> Array:
     return best
 
 
+def canonical_displacements(lattice: Lattice, displacement: Array) -> Array:
+    """Return of all images of vectors (n, 3) under the lattice's point group the last in lexicographic order."""
+    rotations = np.unique(lattice.primitive_operations[0], axis=0)
+    cell = lattice.primitive_cell
+    images = (displacement @ np.linalg.inv(cell) @ rotations.transpose(0, 2, 1)) @ cell  # (n_rotations, n, 3)
+    keys = images.round(6) + 0.0
+    best = np.array([np.lexsort(keys[:, k, ::-1].T)[-1] for k in range(keys.shape[1])], dtype=np.int64)
+    return images[best, np.arange(len(best))]
+
+
+def basis_classes(lattice: Lattice) -> Array:
+    """Symmetry class of every basis site in the infinite lattice, shape (n_basis,)."""
+    operations = zip(*lattice.primitive_operations, strict=True)
+    images = [basis_images(lattice, rotation, translation)[0] for rotation, translation in operations]
+    return np.unique(np.min(images, axis=0), return_inverse=True)[1]
+
+
 def pair_orbits(lattice: Lattice) -> PairOrbits:
     """Find the orbits of ordered site pairs under all space-group permutations."""
     n_sites, n_basis = lattice.n_sites, len(lattice.basis)
@@ -102,7 +127,6 @@ def pair_orbits(lattice: Lattice) -> PairOrbits:
     vectors = minimum_images(lattice, lattice.positions[None] - first[:, None]).reshape(-1, 3)
     class_vectors = np.zeros((size, 3))
     class_vectors[start.ravel()] = vectors
-    invariants = np.sort(np.abs(class_vectors), axis=1)
     distances = np.linalg.norm(class_vectors, axis=1)
     representative = np.unique(component, return_index=True)[1]
     order = np.lexsort((representative, distances[representative].round(6)))
@@ -115,7 +139,15 @@ def pair_orbits(lattice: Lattice) -> PairOrbits:
     for low in range(0, n_sites, block):
         rows = np.arange(low, min(n_sites, low + block))
         labels[rows] = class_labels[_pair_classes(lattice, rows)]
-    return PairOrbits(labels, distances[representative][order], invariants[representative][order])
+    chosen, kinds = representative[order], basis_classes(lattice)
+    partners = np.array([np.bincount(row, minlength=len(order)) for row in class_labels[start]])
+    return PairOrbits(
+        labels,
+        distances[chosen],
+        canonical_displacements(lattice, class_vectors[chosen]),
+        np.stack([kinds[chosen // n_sites], kinds[lattice.site_basis[chosen % n_sites]]], axis=1),
+        partners.sum(axis=0) / (partners > 0).sum(axis=0),
+    )
 
 
 def rope_coordinates(lattice: Lattice) -> Array:

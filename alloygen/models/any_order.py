@@ -123,6 +123,12 @@ class AnyOrderModel(nn.Module):
         return "space group"
 
     @property
+    def pair_classes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Classes of pairs that the network tells apart: orbits of their members' pairs (n, m^2), and partners in each (n,)."""
+        orbits = self.hamiltonian.lattice.pair_orbits
+        return np.arange(orbits.n_orbits)[:, None], orbits.multiplicities
+
+    @property
     def device(self) -> torch.device:
         """Device of the parameters."""
         return self.labels.device

@@ -80,7 +80,7 @@ class CausalModel(AnyOrderModel):
         outcomes = torch.tensor(list(product(range(self.max_species), repeat=size)), dtype=torch.int64)
         self.constant("outcomes", outcomes)  # (K, m)
         self.constant("radix", self.max_species ** torch.arange(size - 1, -1, -1))
-        self._pair_classes(site_blocks(hamiltonian.lattice, size))
+        self._number_pairs(site_blocks(hamiltonian.lattice, size))
         self.canonical = CanonicalPrior(hamiltonian) if config.ensemble == "canonical" else None
         if self.canonical and window.chemical_potentials:
             raise WindowError(
@@ -107,17 +107,24 @@ class CausalModel(AnyOrderModel):
 
     # ------------------------------------------------------------------ tokens
 
-    def _pair_classes(self, blocks: np.ndarray) -> None:
+    @property
+    def pair_classes(self) -> tuple[np.ndarray, np.ndarray]:
+        """As for :class:`AnyOrderModel`; blocks are alike, so the first one's pairs are all there are."""
+        return super().pair_classes if self._block_pairs is None else self._block_pairs
+
+    def _number_pairs(self, blocks: np.ndarray) -> None:
         """Number the symmetry classes of ordered pairs of blocks: the orbits of all pairs of their members."""
         if self.config.group == 1:
-            self.n_pair_classes = self.hamiltonian.lattice.pair_orbits.n_orbits
+            self.n_pair_classes, self._block_pairs = self.hamiltonian.lattice.pair_orbits.n_orbits, None
             return
         weights = np.random.default_rng(0).integers(1, 2**40, size=blocks.shape[1] ** 2)
         self.constant("key_weights", torch.from_numpy(weights))
         labels = self.labels[torch.from_numpy(blocks[0])][:, torch.from_numpy(blocks)]  # (m, n_blocks, m)
         rows = labels.transpose(0, 1).reshape(len(blocks), -1)
-        keys = torch.unique(rows @ self.key_weights)
+        keys, label = torch.unique(rows @ self.key_weights, return_inverse=True)
         assert len(keys) == len(torch.unique(rows, dim=0)), "two classes of block pairs share a key"
+        first = np.unique(label.numpy(), return_index=True)[1]
+        self._block_pairs = rows.numpy()[first], np.bincount(label.numpy()).astype(np.float64)
         self.constant("class_keys", keys)
         self.n_pair_classes = len(keys)
 
