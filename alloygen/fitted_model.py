@@ -17,6 +17,7 @@ from alloygen.files import read_file, write_file
 from alloygen.hamiltonian.conditions import Conditions, ConditionWindow
 from alloygen.hamiltonian.serialization import hamiltonian_from_record, hamiltonian_to_record
 from alloygen.models import AnyOrderModel, ModelConfig, build_model
+from alloygen.models.transfer import transfer
 from alloygen.problem import Problem
 from alloygen.sampling.any_order import Draws, draw
 from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
@@ -31,6 +32,7 @@ from alloygen.thermo.neural_averages import neural_averages
 from alloygen.thermo.order import OrderObserver
 from alloygen.thermo.phase_diagram import TemperatureCompositionDiagram
 from alloygen.training.reference_data import ReferenceData
+from alloygen.training.reference_run import N_HELD_OUT, reference_run
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -183,6 +185,41 @@ class FittedModel:
             self.model, conditions, n_samples, orders=self._orders, kind=self.site_order, reference=self.reference,
             seed=seed,
         )  # fmt: skip
+
+    # ------------------------------------------------------------------ other supercells
+
+    def to(self, cluster_expansion: Any, supercell: Any = None, *, seed: int = 0) -> FittedModel:
+        """Return this model on another supercell, out-painted: the same weights decide the sites of the other lattice.
+
+        Results of the new model are exact within their errors like those of any other; how large these are, its effective sample
+        sizes say. ``fit(..., init=model)`` trains it further. Bounds need reference samples of the new supercell: a replica
+        exchange of it runs now.
+
+        Parameters
+        ----------
+        cluster_expansion, supercell
+            As in :func:`alloygen.fit`: the same cluster expansion on a supercell of any size and shape, or a
+            :class:`~alloygen.Problem`.
+        seed
+            Seed of the reference samples.
+
+        Raises
+        ------
+        LatticeError
+            If primitive cell or species differ, or the supercell cannot be divided into the model's blocks of sites.
+        ClusterExpansionError
+            If the energies differ.
+        AlloygenError
+            If the model belongs to its supercell (the families "fixed", and masked ones without pair orbits).
+        """
+        problem = Problem.of(cluster_expansion, supercell)
+        model = transfer(self.model, problem.hamiltonian).eval().requires_grad_(False)
+        data, r_hat = reference_run(
+            problem.hamiltonian, self.window, self.ensemble, trained_on=False, seed=seed + CHECK_SEED
+        )
+        reference = data.split(N_HELD_OUT)[1]
+        information = {**self.information, "reference_r_hat": r_hat, "transferred_from": self.problem.n_sites}
+        return FittedModel(problem, model, self.site_order, reference, information)
 
     # ------------------------------------------------------------------ certified thermodynamics
 

@@ -14,21 +14,21 @@ import numpy as np
 import torch
 
 from alloygen.errors import AlloygenError, BudgetError, ChemicalPotentialError, LatticeError, MissingDependencyError
+from alloygen.files import digest
 from alloygen.fitted_model import FittedModel, resolve_device
 from alloygen.hamiltonian.conditions import ConditionWindow
 from alloygen.models import AnyOrderModel, ModelConfig, build_model, default_config
+from alloygen.models.transfer import transfer
 from alloygen.problem import Problem
-from alloygen.training.canonical_data import sample_canonical_reference
 from alloygen.training.checkpoint import Checkpoints, TrainingSettings
 from alloygen.training.config import TrainingConfig
 from alloygen.training.distributed import World
 from alloygen.training.objectives import OBJECTIVES
-from alloygen.training.reference_data import ReferenceData, default_chemical_potentials, sample_reference
+from alloygen.training.reference_data import ReferenceData, default_chemical_potentials
+from alloygen.training.reference_run import N_HELD_OUT, reference_run
 from alloygen.training.status import Budget, Callback, TrainingStatus
 from alloygen.training.trainer import Trainer
 
-#: Reference samples per condition that are trained on, and that are held out and kept with the model for the reverse bound.
-N_TRAINING, N_HELD_OUT = 872, 128
 _UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 
 
@@ -48,6 +48,7 @@ def fit(
     progress: bool | None = None,
     model: ModelConfig | None = None,
     training: TrainingConfig | None = None,
+    init: FittedModel | None = None,
 ) -> FittedModel:
     """Train a model of a supercell over a window of temperatures and chemical potentials.
 
@@ -89,6 +90,9 @@ def fit(
         32 sites or more.
     training
         Hyperparameters of training.
+    init
+        A model of another supercell, or of this one, whose weights training starts from (see :meth:`FittedModel.to`); then
+        ``model``, ``ensemble`` and the windows are those of ``init``, and are left out.
 
     Returns
     -------
@@ -108,14 +112,24 @@ def fit(
     begin = time.perf_counter()
     allowed, every, world = parse_budget(budget), parse_budget(checkpoint_every), World.current()
     place = resolve_device(device)
-    problem = _as_problem(cluster_expansion, supercell)
+    problem = Problem.of(cluster_expansion, supercell)
+    if not len(problem.lattice.active_sites):
+        raise LatticeError("every site of this lattice allows one species only: there is nothing to learn")
     hamiltonian = problem.hamiltonian
-    model = model or default_config(problem.lattice)
-    model = model if ensemble is None else replace(model, ensemble=ensemble)
-    window, chosen = _resolve_window(problem, model.ensemble, temperatures, chemical_potentials, seed)
-    network = build_model(hamiltonian, window, model, seed).to(place)
+    chosen: dict[str, tuple[float, float]] = {}
+    if init is not None:
+        _refuse_changes(
+            model=model, ensemble=ensemble, temperatures=temperatures, chemical_potentials=chemical_potentials
+        )
+        network = transfer(init.model, hamiltonian).requires_grad_(True).to(place)
+    else:
+        model = model or default_config(problem.lattice)
+        model = model if ensemble is None else replace(model, ensemble=ensemble)
+        window, chosen = _resolve_window(problem, model.ensemble, temperatures, chemical_potentials, seed)
+        network = build_model(hamiltonian, window, model, seed).to(place)
     training = training or _default_training(network)
-    settings = TrainingSettings(hamiltonian, window, model, training, seed, allowed)
+    start = None if init is None else digest("weights", None, _weights(network))
+    settings = TrainingSettings(hamiltonian, network.window, network.config, training, seed, allowed, start)
     checkpoints = Checkpoints.open(checkpoint, settings, every, world)
     with _progress(progress if world.first else False) as bar:
         watchers = (*callbacks, *([bar] if bar else []))
@@ -143,8 +157,22 @@ def fit(
         "reference_r_hat": facts["r_hat"],
         "chosen_chemical_potentials": chosen,
         "history": result.history,
+        "start": None if init is None else {"n_sites": init.problem.n_sites, "sha256": start},
     }
     return FittedModel(problem, result.model.requires_grad_(False), result.site_order, held_out, information)
+
+
+def _refuse_changes(**given: Any) -> None:
+    """Raise if something is given that a model to start from decides."""
+    if named := [name for name, value in given.items() if value is not None]:
+        raise AlloygenError(
+            f"fit(init=...) goes on with a model that is there, so {' and '.join(named)} cannot change: leave them out, or fit "
+            "without init"
+        )
+
+
+def _weights(network: AnyOrderModel) -> dict[str, np.ndarray]:
+    return {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
 
 
 def _sample(
@@ -156,18 +184,11 @@ def _sample(
         for watcher in watchers:
             watcher(TrainingStatus("reference", fraction))
 
-    trained_on = any(term.source == "reference" for term in settings.training.schedule)
-    n_samples = (N_TRAINING if trained_on else N_HELD_OUT) + N_HELD_OUT
-    hamiltonian, window, seed = settings.hamiltonian, settings.window, settings.seed
-    if settings.model.ensemble == "canonical":
-        data, r_hat = sample_canonical_reference(
-            hamiltonian, window.temperatures, n_samples=n_samples, seed=seed, progress=report
-        )
-    else:
-        data, samples = sample_reference(hamiltonian, window, n_samples=n_samples, seed=seed, progress=report)
-        r_hat = float(np.max(samples.split_r_hat()))
-    facts = {"seconds": time.perf_counter() - begin, "r_hat": r_hat}
-    return data, facts
+    data, r_hat = reference_run(
+        settings.hamiltonian, settings.window, settings.model.ensemble, seed=settings.seed, progress=report,
+        trained_on=any(term.source == "reference" for term in settings.training.schedule),
+    )  # fmt: skip
+    return data, {"seconds": time.perf_counter() - begin, "r_hat": r_hat}
 
 
 def _default_training(network: AnyOrderModel) -> TrainingConfig:
@@ -209,20 +230,6 @@ def parse_budget(budget: str | float) -> Budget:
     if number > 0 and np.isfinite(number) and unit in _UNITS:
         return Budget(seconds=number * _UNITS[unit])
     raise BudgetError(f"budget = {budget!r}: expected for example '5min', '90s', '1h', '400 steps' or seconds above 0")
-
-
-def _as_problem(cluster_expansion: Any, supercell: Any) -> Problem:
-    if isinstance(cluster_expansion, Problem):
-        if supercell is not None:
-            raise AlloygenError("a Problem has its supercell already: call fit(problem) without one")
-        problem = cluster_expansion
-    elif supercell is None:
-        raise AlloygenError("fit(cluster_expansion, supercell) needs a supercell, for example (2, 2, 4)")
-    else:
-        problem = Problem.from_cluster_expansion(cluster_expansion, supercell)
-    if not len(problem.lattice.active_sites):
-        raise LatticeError("every site of this lattice allows one species only: there is nothing to learn")
-    return problem
 
 
 def _resolve_window(

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alloygen.errors import CheckpointError
+from alloygen.errors import AlloygenError, CheckpointError
 from alloygen.files import read_file, write_file
 from alloygen.hamiltonian import ClusterHamiltonian, ising_hamiltonian
 from alloygen.hamiltonian.serialization import hamiltonian_from_record, hamiltonian_to_record
@@ -60,6 +60,23 @@ class Problem:
         from alloygen.adapters.icet import compile_cluster_expansion
 
         return cls(compile_cluster_expansion(cluster_expansion, supercell))
+
+    @classmethod
+    def of(cls, cluster_expansion: Any, supercell: Any = None) -> Problem:
+        """Return a problem from a cluster expansion and a supercell, or the problem that came (then without a supercell).
+
+        Raises
+        ------
+        AlloygenError
+            If the supercell is missing or one too many, or as :meth:`from_cluster_expansion`.
+        """
+        if isinstance(cluster_expansion, cls):
+            if supercell is not None:
+                raise AlloygenError("a Problem has its supercell already: call fit(problem) or to(problem) without one")
+            return cluster_expansion
+        if supercell is None:
+            raise AlloygenError("a cluster expansion needs a supercell, for example (2, 2, 4)")
+        return cls.from_cluster_expansion(cluster_expansion, supercell)
 
     @property
     def lattice(self) -> Lattice:

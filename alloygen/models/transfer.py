@@ -132,7 +132,7 @@ def check_same_material(first: ClusterHamiltonian, second: ClusterHamiltonian) -
             "one primitive cell"
         )
     period = common_period(one, other)
-    kinds = int(round(np.linalg.det(period))) * len(one.basis)
+    kinds = int(np.diagonal(period).prod()) * len(one.basis)
     allowed = np.array([len(names) for names in one.allowed_species])[np.arange(kinds) % len(one.basis)]
     codes = np.random.default_rng(0).integers(allowed, size=(N_COMPARED, kinds))
     energies = [

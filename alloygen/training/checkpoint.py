@@ -37,6 +37,8 @@ class TrainingSettings:
         What is trained, where, and how.
     budget
         May change when a run goes on: the learning rate is then that of the new budget's part of the schedule.
+    start
+        SHA-256 of the weights that training starts from; None for random ones.
     """
 
     hamiltonian: ClusterHamiltonian
@@ -45,6 +47,7 @@ class TrainingSettings:
     training: TrainingConfig
     seed: int
     budget: Budget
+    start: str | None = None
 
     def open(self, path: str | os.PathLike[str]) -> RunFolder:
         """Start a run in a folder, or go on with the one in it.
@@ -62,6 +65,7 @@ class TrainingSettings:
             "chemical_potentials": {name: list(bounds) for name, bounds in self.window.chemical_potentials.items()},
             "model": self.model.to_dict(),
             "training": fields,
+            "start": self.start,
             "budget": asdict(self.budget),
             **choices,
         }
