@@ -28,7 +28,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     def started(*_: object, **__: object) -> None:
         pytest.fail("work started before the input was refused")
 
-    monkeypatch.setattr("alloygen.fitting.sample_reference", started)
+    monkeypatch.setattr("alloygen.fitting.reference_run", started)
     monkeypatch.setattr("alloygen.fitting.Trainer", started)
 
 
