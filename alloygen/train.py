@@ -18,12 +18,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from alloygen.errors import AlloygenError
-from alloygen.fitted_model import resolve_device
+from alloygen.fitted_model import load, resolve_device
 from alloygen.fitting import fit, parse_budget
 from alloygen.inputs import check_folder, check_target, read_problem, read_windows
-from alloygen.models import FAMILIES, default_config
+from alloygen.models import FAMILIES, ModelConfig, default_config
+from alloygen.problem import Problem
 from alloygen.training.config import TrainingConfig
 from alloygen.training.distributed import local_device, process_group
 from alloygen.training.logs import TrainingLog
@@ -55,7 +57,7 @@ def _train(options: argparse.Namespace) -> None:
     if options.log_file is not None and first:
         watchers.append(TrainingLog(options.log_file))
     problem = read_problem(options.problem)
-    sizes = {name: getattr(options, name) for name in _MODEL if getattr(options, name) is not None}
+    sizes = {name: getattr(options, name) for name in ("family", *_MODEL) if getattr(options, name) is not None}
     changes = {name: getattr(options, name) for name in _TRAINING if getattr(options, name) is not None}
     schedule = options.schedule or ("likelihood_then_reverse" if changes else None)
     model = fit(
@@ -70,13 +72,21 @@ def _train(options: argparse.Namespace) -> None:
         callbacks=watchers,
         progress=False,
         ensemble=options.ensemble,
-        model=replace(default_config(problem.lattice, options.family), **sizes),
+        model=_model(problem, sizes, options.init),
         training=TrainingConfig.preset(schedule, **changes) if schedule else None,
+        init=None if options.init is None else load(options.init),
     )
     if first:
         model.save(options.output)
         ess = ", ".join(f"{v:.0%} with {k} orders" for k, v in model.information["probe_effective_sample_size"].items())
         print(f"wrote {options.output}: {model.information['steps']} steps, effective sample size {ess}", flush=True)
+
+
+def _model(problem: Problem, sizes: dict[str, Any], init: Path | None) -> ModelConfig | None:
+    """What the options ask for; None leaves it to the model that training starts from."""
+    if init is not None and not sizes:
+        return None
+    return replace(default_config(problem.lattice, sizes.get("family", "causal")), **sizes)
 
 
 def report_progress() -> Callback:
@@ -129,9 +139,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--checkpoint", type=Path, help="folder to keep the run in; the same command goes on from there")
     add("--checkpoint-every", default="1min", help="wall time, or steps, between two states")
     add("--log-file", type=Path, help="CSV file to write losses and effective sample sizes to")
-    add("--ensemble", default="semigrand", choices=("semigrand", "canonical"), help="what conditions are")
+    add("--ensemble", choices=("semigrand", "canonical"), help="what conditions are (semigrand)")
     add("--schedule", choices=tuple(SCHEDULES), help="objectives (likelihood_then_reverse)")
-    add("--family", default="causal", choices=tuple(FAMILIES), help="family of models")
+    add("--family", choices=tuple(FAMILIES), help="family of models (causal)")
+    add("--init", type=Path, help="model of another supercell to start from; it decides windows, family and sizes")
     for name, kind in _MODEL.items():
         add(f"--{name}", type=kind, help=f"{name} of ModelConfig (chosen for the lattice)")
     for name, kind in _TRAINING.items():

@@ -38,15 +38,12 @@ class PairOrbits:
         :func:`canonical_displacements` gives it: an invariant that carries over to other supercells.
     basis_classes
         Symmetry classes of both sites of a pair in the infinite lattice, shape (n_orbits, 2).
-    multiplicities
-        Partners that a site has in an orbit, mean over the sites that have any, shape (n_orbits,).
     """
 
     labels: Array
     distances: Array
     displacements: Array
     basis_classes: Array
-    multiplicities: Array
 
     @property
     def n_orbits(self) -> int:
@@ -140,13 +137,11 @@ def pair_orbits(lattice: Lattice) -> PairOrbits:
         rows = np.arange(low, min(n_sites, low + block))
         labels[rows] = class_labels[_pair_classes(lattice, rows)]
     chosen, kinds = representative[order], basis_classes(lattice)
-    partners = np.array([np.bincount(row, minlength=len(order)) for row in class_labels[start]])
     return PairOrbits(
         labels,
         distances[chosen],
         canonical_displacements(lattice, class_vectors[chosen]),
         np.stack([kinds[chosen // n_sites], kinds[lattice.site_basis[chosen % n_sites]]], axis=1),
-        partners.sum(axis=0) / (partners > 0).sum(axis=0),
     )
 
 

@@ -123,10 +123,9 @@ class AnyOrderModel(nn.Module):
         return "space group"
 
     @property
-    def pair_classes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Classes of pairs that the network tells apart: orbits of their members' pairs (n, m^2), and partners in each (n,)."""
-        orbits = self.hamiltonian.lattice.pair_orbits
-        return np.arange(orbits.n_orbits)[:, None], orbits.multiplicities
+    def pair_classes(self) -> np.ndarray:
+        """Classes of pairs of steps that the network tells apart: orbits of the pairs of their members, shape (n, m^2)."""
+        return np.arange(self.hamiltonian.lattice.pair_orbits.n_orbits)[:, None]
 
     @property
     def device(self) -> torch.device:

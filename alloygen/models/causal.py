@@ -108,7 +108,7 @@ class CausalModel(AnyOrderModel):
     # ------------------------------------------------------------------ tokens
 
     @property
-    def pair_classes(self) -> tuple[np.ndarray, np.ndarray]:
+    def pair_classes(self) -> np.ndarray:
         """As for :class:`AnyOrderModel`; blocks are alike, so the first one's pairs are all there are."""
         return super().pair_classes if self._block_pairs is None else self._block_pairs
 
@@ -123,8 +123,7 @@ class CausalModel(AnyOrderModel):
         rows = labels.transpose(0, 1).reshape(len(blocks), -1)
         keys, label = torch.unique(rows @ self.key_weights, return_inverse=True)
         assert len(keys) == len(torch.unique(rows, dim=0)), "two classes of block pairs share a key"
-        first = np.unique(label.numpy(), return_index=True)[1]
-        self._block_pairs = rows.numpy()[first], np.bincount(label.numpy()).astype(np.float64)
+        self._block_pairs = rows.numpy()[np.unique(label.numpy(), return_index=True)[1]]
         self.constant("class_keys", keys)
         self.n_pair_classes = len(keys)
 

@@ -3,29 +3,31 @@
 A network that knows sites through pair orbits has weights of two kinds. Most belong to no lattice and stay as they are. Tables
 with an entry for each class of pairs are carried over by what pairs look like in the infinite lattice
 (:attr:`PairOrbits.displacements <alloygen.lattice.encodings.PairOrbits.displacements>`): a class takes the entry of the
-nearest one, and pairs further apart than any that the small cell has fall back on its furthest. Attention is shared among
-all tokens of a class, so where classes have more members than they were trained with, the logarithm of the ratio is
-taken off the score: each class keeps its part of the attention. On the supercell that the model came from nothing changes.
+nearest one, the mean of those that are equally near. So pairs further apart than any in the small cell fall back on its furthest.
+On the supercell that the model came from nothing changes.
+
+Tokens see everything that is known, however far away. Hiding what the small cell could not hold was measured to be much worse
+(Ising 10x10 to 20x20 at the critical temperature: an effective sample size of 8 % of the draws instead of 36 %): distant
+tokens tell which phase the configuration is in. Lowering their scores by the logarithm of their number made no difference.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from alloygen.errors import AlloygenError, ClusterExpansionError, LatticeError
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.lattice import Lattice
+from alloygen.lattice.blocks import site_blocks
 from alloygen.lattice.common_period import cell_classes, common_period
 from alloygen.models.any_order import AnyOrderModel
 from alloygen.models.families import build_model
 
 Array = np.ndarray
 
-#: Tables over pair classes: those that only move, and those that also keep the share of the attention.
-TABLES = ("bias_known", "bias_target", "biases")
-SHARED_TABLES = ("bias_target", "biases")
+#: Parameters over pair classes; their last axis may end with the label of "no site".
+TABLES = ("bias_target", "bias_known", "biases")
 #: Configurations that two Hamiltonians are compared on, and the largest difference, relative to the energies' scale.
 N_COMPARED, TOLERANCE = 16, 1e-8
 
@@ -57,52 +59,46 @@ def transfer(model: AnyOrderModel, hamiltonian: ClusterHamiltonian) -> AnyOrderM
             "knows its sites by their supercell: train one with ModelConfig(family='causal') to use it on others"
         )
     moved = build_model(hamiltonian, model.window, config).to(model.device)
-    shares, corrections = (torch.from_numpy(found).float() for found in pair_class_map(model, moved))
+    if not np.allclose(_block_shape(model), _block_shape(moved), atol=1e-6):
+        raise LatticeError(
+            f"the other supercell divides into blocks of {config.group} sites of another shape: expected one that the model's "
+            "blocks fit, for example a multiple of its supercell"
+        )
+    shares = torch.from_numpy(pair_class_map(model, moved)).float().to(model.device)
     state = dict(model.state_dict())
-    for name, value in state.items():
+    for name in state:
         if name.rpartition(".")[2] in TABLES:
-            correction = corrections if name.rpartition(".")[2] in SHARED_TABLES else None
-            state[name] = _moved(value, shares.to(value), None if correction is None else correction.to(value))
+            entries, rest = state[name].split([shares.shape[1], state[name].shape[-1] - shares.shape[1]], dim=-1)
+            state[name] = torch.cat([entries @ shares.T, rest], dim=-1)
     moved.load_state_dict(state)
     return moved.train(model.training)
 
 
-def _moved(table: Tensor, shares: Tensor, corrections: Tensor | None) -> Tensor:
-    """Entries (..., new classes [+ 1]) of a table (..., old classes [+ 1]); the label of "no site" comes last."""
-    n_old = shares.shape[1]
-    entries = table[..., :n_old] @ shares.T
-    return torch.cat([entries if corrections is None else entries + corrections, table[..., n_old:]], dim=-1)
-
-
-def pair_class_map(old: AnyOrderModel, new: AnyOrderModel) -> tuple[Array, Array]:
-    """Return which classes of pairs stand for which.
-
-    Returns
-    -------
-    shares
-        Weight of every old class in every new one, shape (n_new, n_old); rows sum to 1.
-    corrections
-        What keeps the attention of every old class, log(members then / members now), shape (n_new,).
-    """
-    (features, members), (wanted, new_members) = _described(old), _described(new)
-    shares = np.zeros((len(wanted), len(features)))
-    for row, feature in zip(shares, wanted, strict=True):
+def pair_class_map(old: AnyOrderModel, new: AnyOrderModel) -> Array:
+    """Return the weight of every old class of pairs in every new one, shape (n_new, n_old); rows sum to 1."""
+    features = _described(old)
+    shares = np.zeros((len(new.pair_classes), len(features)))
+    for row, feature in zip(shares, _described(new), strict=True):
         distance = np.square(features - feature).sum(axis=1)
         alike = distance < distance.min() + 1e-6
-        row[alike] = members[alike] / members[alike].sum()
-    now = new_members @ shares
-    ratio = np.log(members / np.where(now > 0, now, members))
-    return shares, shares @ ratio
+        row[alike] = 1.0 / alike.sum()
+    return shares
 
 
-def _described(model: AnyOrderModel) -> tuple[Array, Array]:
-    """What the pairs of every class look like in the infinite lattice, shape (n_classes, k), and how many partners they are."""
-    labels, members = model.pair_classes
-    orbits = model.hamiltonian.lattice.pair_orbits
+def _block_shape(model: AnyOrderModel) -> Array:
+    """Distances within a block of sites that a step decides, shape (m, m)."""
+    lattice = model.hamiltonian.lattice
+    block, orbits = site_blocks(lattice, model.config.group)[0], lattice.pair_orbits
+    return orbits.distances[orbits.labels[np.ix_(block, block)]]
+
+
+def _described(model: AnyOrderModel) -> Array:
+    """What the pairs of every class look like in the infinite lattice, shape (n_classes, k)."""
+    orbits, labels = model.hamiltonian.lattice.pair_orbits, model.pair_classes
     # Pairs of other kinds of sites are further apart than any distance.
     kinds = 1e3 * np.eye(orbits.basis_classes.max() + 1)[orbits.basis_classes].reshape(orbits.n_orbits, -1)
     described = np.concatenate([orbits.displacements, kinds], axis=1)
-    return described[labels].reshape(len(labels), -1), members
+    return described[labels].reshape(len(labels), -1)
 
 
 def check_same_material(first: ClusterHamiltonian, second: ClusterHamiltonian) -> None:

@@ -40,11 +40,14 @@ class System:
         Of ``python -m alloygen.train``.
     conditions
         Temperatures, and chemical potentials of each.
+    init
+        The published model that training starts from; its options are then those of this one.
     """
 
     lattice: tuple[str, tuple[int, ...]]
     options: tuple[str, ...]
     conditions: tuple[tuple[float, Mapping[str, float]], ...]
+    init: str | None = None
 
     def problem(self) -> alloygen.Problem:
         """Compile the problem; that of Cu-Au needs icet."""
@@ -54,27 +57,27 @@ class System:
         return alloygen.Problem.from_cluster_expansion(alloygen.datasets.cuau(), repeats)
 
 
-def ising(side: int) -> System:
+def ising(side: int, init: str | None = None) -> System:
     """Return the Ising model of side x side sites."""
-    temperatures = (1.5, 2.0, 2.269, 2.5, 3.0, 4.0)
-    return System(
-        ("ising", (side, side)), ("--temperatures", "1.5", "4.0", "--group", "4"), tuple((t, {}) for t in temperatures)
-    )
+    options = () if init else ("--temperatures", "1.5", "4.0", "--group", "4")
+    conditions = tuple((t, {}) for t in (1.5, 2.0, 2.269, 2.5, 3.0, 4.0))
+    return System(("ising", (side, side)), options, conditions, init)
 
 
-def copper_gold(repeats: tuple[int, int, int], group: int) -> System:
+def copper_gold(repeats: tuple[int, int, int], group: int, init: str | None = None) -> System:
     """Return Cu-Au on a supercell."""
-    options = ("--temperatures", "280", "1600", "--chemical-potential=Au:-0.2:0.2", "--group", str(group))
+    window = ("--temperatures", "280", "1600", "--chemical-potential=Au:-0.2:0.2", "--group", str(group))
     conditions = tuple((t, {"Au": mu}) for t in (300.0, 500.0, 680.0, 1200.0) for mu in (-0.05, 0.0, 0.05))
-    return System(("cuau", repeats), options, conditions)
+    return System(("cuau", repeats), () if init else window, conditions, init)
 
 
+#: Larger cells go on from the models of smaller ones, which come before them.
 SYSTEMS: dict[str, System] = {
     "ising_10x10": ising(10),
-    "ising_16x16": ising(16),
+    "ising_16x16": ising(16, "ising_10x10"),
     "cuau_2x2x4": copper_gold((2, 2, 4), 1),
     "cuau_4x4x4": copper_gold((4, 4, 4), 4),
-    "cuau_4x4x8": copper_gold((4, 4, 8), 4),
+    "cuau_4x4x8": copper_gold((4, 4, 8), 4, "cuau_4x4x4"),
 }
 
 
@@ -100,9 +103,12 @@ class Run:
     @property
     def arguments(self) -> list[str]:
         """Arguments of ``python -m alloygen.train``."""
+        system = SYSTEMS[self.name]
+        start = () if system.init is None else ("--init", str(self.output / f"{system.init}.safetensors"))
         return [
             str(self.problem),
-            *SYSTEMS[self.name].options,
+            *system.options,
+            *start,
             *self.options,
             *(
                 "--checkpoint",
