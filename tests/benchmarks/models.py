@@ -156,7 +156,8 @@ def judge(model: AnyOrderModel, problem: alloygen.Problem, system: str, n_draws:
         found["importance"].append(scale * (log_mean(weights) - truth))
         if model.has_marginals:
             nothing = torch.zeros(1, problem.n_sites, dtype=torch.int64)
-            found["marginal"].append(scale * (float(model.log_marginal(nothing, nothing > 0, condition)) - truth))
+            order = orders.draw(kind, 1, np.random.default_rng(7))  # type: ignore[arg-type]
+            found["marginal"].append(scale * (float(model(nothing, order, condition).log_marginals[0, 0]) - truth))
     return {**found, "draws": n_draws, "draws_per_second": n_draws * len(found["ess"]) / seconds}
 
 
