@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 N_GRID = 19
 #: Added to the seed of the training for the independent run.
 CHECK_SEED = 1_000_003
+#: The same for reference samples of a supercell that the model was not trained on.
+REFERENCE_SEED = 2_000_003
 #: Estimators of a single free energy.
 ESTIMATORS: dict[str, Callable[..., Estimate]] = {
     "importance sampling": lambda *args, **options: importance_sampling(*args, **options)[0],
@@ -64,7 +66,7 @@ class FittedModel:
     site_order
         Kind of site order that draws use.
     reference
-        Held-out reference samples, for the reverse bound.
+        Held-out reference samples, for the reverse bound; None until :meth:`held_out` makes them.
     information
         How the model came about: window, budget, steps, seconds, seed, probe ESS, history.
     """
@@ -72,7 +74,7 @@ class FittedModel:
     problem: Problem
     model: AnyOrderModel
     site_order: SiteOrderKind
-    reference: ReferenceData
+    reference: ReferenceData | None
     information: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -81,7 +83,7 @@ class FittedModel:
 
     @property
     def _source(self) -> ModelSource:
-        return ModelSource(self.model, self._orders, self.site_order, self.reference)
+        return ModelSource(self.model, self._orders, self.site_order, self.held_out())
 
     @cached_property
     def _order(self) -> OrderObserver:
@@ -182,26 +184,23 @@ class FittedModel:
         if estimator not in ESTIMATORS:
             raise AlloygenError(f"estimator = {estimator!r}: expected one of {', '.join(map(repr, ESTIMATORS))}")
         return ESTIMATORS[estimator](
-            self.model, conditions, n_samples, orders=self._orders, kind=self.site_order, reference=self.reference,
+            self.model, conditions, n_samples, orders=self._orders, kind=self.site_order, reference=self.held_out(),
             seed=seed,
         )  # fmt: skip
 
     # ------------------------------------------------------------------ other supercells
 
-    def to(self, cluster_expansion: Any, supercell: Any = None, *, seed: int = 0) -> FittedModel:
-        """Return this model on another supercell, out-painted: the same weights decide the sites of the other lattice.
+    def to(self, cluster_expansion: Any, supercell: Any = None) -> FittedModel:
+        """Return this model on another supercell: the same weights out-paint the other lattice, block of sites after block.
 
-        Results of the new model are exact within their errors like those of any other; how large these are, its effective sample
-        sizes say. ``fit(..., init=model)`` trains it further. Bounds need reference samples of the new supercell: a replica
-        exchange of it runs now.
+        Draws know their exact log q, so results are right within their errors like those of any model; how large these are, the
+        effective sample sizes say. ``fit(..., init=model)`` trains it further.
 
         Parameters
         ----------
         cluster_expansion, supercell
-            As in :func:`alloygen.fit`: the same cluster expansion on a supercell of any size and shape, or a
+            As in :func:`alloygen.fit`: the same cluster expansion on a supercell of another size or shape, or a
             :class:`~alloygen.Problem`.
-        seed
-            Seed of the reference samples.
 
         Raises
         ------
@@ -214,12 +213,19 @@ class FittedModel:
         """
         problem = Problem.of(cluster_expansion, supercell)
         model = transfer(self.model, problem.hamiltonian).eval().requires_grad_(False)
-        data, r_hat = reference_run(
-            problem.hamiltonian, self.window, self.ensemble, trained_on=False, seed=seed + CHECK_SEED
-        )
-        reference = data.split(N_HELD_OUT)[1]
-        information = {**self.information, "reference_r_hat": r_hat, "transferred_from": self.problem.n_sites}
-        return FittedModel(problem, model, self.site_order, reference, information)
+        information = {**self.information, "transferred_from": self.problem.n_sites}
+        return FittedModel(problem, model, self.site_order, None, information)
+
+    def held_out(self) -> ReferenceData:
+        """Return reference samples that training did not see; a model that came from another supercell runs replica exchange."""
+        if self.reference is None:
+            seed = int(self.information.get("seed", 0)) + REFERENCE_SEED
+            data, r_hat = reference_run(
+                self.problem.hamiltonian, self.window, self.ensemble, trained_on=False, seed=seed
+            )
+            self.reference = data.split(N_HELD_OUT)[1]
+            self.information["reference_r_hat"] = r_hat
+        return self.reference
 
     # ------------------------------------------------------------------ certified thermodynamics
 
@@ -581,7 +587,7 @@ class FittedModel:
         tensors = {f"problem.{name}": array for name, array in arrays.items()}
         for name, tensor in self.model.state_dict().items():
             tensors[f"model.{name}"] = tensor.detach().cpu().numpy()
-        tensors.update({f"reference.{name}": array for name, array in self.reference.to_arrays().items()})
+        tensors.update({f"reference.{name}": array for name, array in self.held_out().to_arrays().items()})
         metadata = {
             "problem": {**problem, "exchanges_atoms": self.problem.exchanges_atoms},
             "config": self.model.config.to_dict(),

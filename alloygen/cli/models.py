@@ -1,4 +1,4 @@
-"""Commands around a fitted model: ``fit``, ``free-energy``, ``sample``."""
+"""Commands around a fitted model: ``fit``, ``outpaint``, ``free-energy``, ``sample``."""
 
 from __future__ import annotations
 
@@ -53,12 +53,18 @@ def fit_command(
     device: DeviceOption = "auto",
     output: OutputOption = Path("model.safetensors"),
     family: Annotated[
-        str, typer.Option(help="causal, ao_mam, ao_arm or fixed; see the documentation on models.")
-    ] = "causal",
+        str | None, typer.Option(help="causal (default), ao_mam, ao_arm or fixed; see the documentation on models.")
+    ] = None,
     group: Annotated[int | None, typer.Option(help="Sites that a causal model decides together.")] = None,
-    ensemble: Annotated[str, typer.Option(help="semigrand, or canonical: exact numbers of atoms.")] = "semigrand",
+    ensemble: Annotated[
+        str | None, typer.Option(help="semigrand (default), or canonical: exact numbers of atoms.")
+    ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Folder to keep the run in; the same command goes on from there.")
+    ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(help="Model of another supercell to start from; it decides windows, family and sizes."),
     ] = None,
 ) -> None:
     """Train a model of a supercell over a window of conditions."""
@@ -67,7 +73,10 @@ def fit_command(
     parse_budget(budget)
     resolve_device(device)
     problem = read_problem(cluster_expansion, supercell)
-    config = default_config(problem.lattice, family)
+    config = None
+    if init is None or family is not None or group is not None:
+        config = default_config(problem.lattice, family or "causal")
+        config = config if group is None else replace(config, group=group)
     model = fit(
         problem,
         temperatures=temperatures,
@@ -77,10 +86,25 @@ def fit_command(
         seed=seed,
         checkpoint=checkpoint,
         ensemble=ensemble,
-        model=config if group is None else replace(config, group=group),
+        model=config,
+        init=None if init is None else load(init, device=device),
     )
     model.save(output)
     print_record(f"wrote {output}", model_record(model))
+
+
+def outpaint_command(
+    model: ModelArgument,
+    cluster_expansion: ExpansionArgument,
+    supercell: SupercellArgument = None,
+    device: DeviceOption = "auto",
+    output: OutputOption = Path("outpainted.safetensors"),
+) -> None:
+    """Carry a model over to another supercell, with reference samples of it; no training."""
+    check_target(output)
+    larger = load(model, device=device).to(read_problem(cluster_expansion, supercell))
+    larger.save(output)
+    print_record(f"wrote {output}", model_record(larger))
 
 
 def free_energy_command(

@@ -64,13 +64,15 @@ def model_record(model: FittedModel) -> dict[str, Any]:
         for name, (low, high) in window.chemical_potentials.items()
     }
     ess = information["probe_effective_sample_size"]
+    origin = information.get("transferred_from")
+    where = "" if origin is None else f" on {origin} sites"
     return {
         **problem_record(model.problem),
         "temperatures": f"{window.temperatures[0]:g} to {window.temperatures[1]:g} {units.temperature}",
         **potentials,
-        "training": f"{information['steps']} steps in {information['training_seconds']:.0f} s on "
+        f"training{where}": f"{information['steps']} steps in {information['training_seconds']:.0f} s on "
         f"{information['device']}, seed {information['seed']}",
-        "effective sample size": ", ".join(f"{value:.0%} with {kind} orders" for kind, value in ess.items()),
+        f"effective sample size{where}": ", ".join(f"{value:.0%} with {kind} orders" for kind, value in ess.items()),
         "parameters": sum(parameter.numel() for parameter in model.model.parameters()),
     }
 

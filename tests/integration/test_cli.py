@@ -122,3 +122,21 @@ def test_mistakes_with_a_model(model: Path, tmp_path: Path) -> None:
         result = invoke(*arguments)
         assert result.exit_code == 1
         assert message in result.stderr
+
+
+def test_models_go_on_to_larger_cells(model: Path, tmp_path: Path) -> None:
+    larger = tmp_path / "larger.safetensors"
+    assert "on 8 sites" in succeed("outpaint", model, "cuau", "2x2x4", "-o", larger)
+    assert alloygen.load(larger).problem.n_sites == 16
+    assert "yes" in succeed("free-energy", larger, "--temperature", 1100, "--samples", 4000, "--exact")
+    warm = tmp_path / "warm.safetensors"
+    assert "2 steps" in succeed("fit", "cuau", "2x2x3", "--init", model, "--budget", "2 steps", "-o", warm)
+    assert alloygen.load(warm).window == alloygen.load(model).window
+    for arguments, message in (
+        (("outpaint", model, warm.with_suffix(".none")), "is not a file"),
+        (("fit", "cuau", "2x2x3", "--init", model, "--temperatures", 300, 400), "temperatures cannot change"),
+        (("fit", "cuau", "2x2x3", "--init", model, "--group", 2), "so model cannot change"),
+    ):
+        result = invoke(*arguments)
+        assert result.exit_code == 1
+        assert message in result.stderr
