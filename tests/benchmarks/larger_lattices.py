@@ -4,10 +4,12 @@
     python tests/benchmarks/larger_lattices.py cost --results cost.jsonl --output docs/tables/cost_against_size.md \
         --figure docs/images/cost_against_size.png
     python tests/benchmarks/larger_lattices.py averages --output docs/tables/outpainted_averages.md
+    python tests/benchmarks/larger_lattices.py limit --output docs/tables/infinite_lattice.md
 
 ``systems`` compares free energies with Kaufman's solution (Ising) and with replica exchange and MBAR (Cu-Au), which is timed
 beside. ``cost`` measures one draw of Cu-Au against the number of sites. ``averages`` takes out-painted configurations of 4,096
-sites to equilibrium by Metropolis sweeps, and compares them with a Monte Carlo run from disorder.
+sites to equilibrium by Metropolis sweeps, and compares them with a Monte Carlo run from disorder. ``limit`` extrapolates the Ising
+model to the infinite lattice.
 """
 
 from __future__ import annotations
@@ -26,11 +28,12 @@ from training_runs import Results, in_fresh_process, machine, markdown_table, pu
 
 import alloygen
 from alloygen.hamiltonian.conditions import Conditions
-from alloygen.reference.ising_exact import kaufman
+from alloygen.reference.ising_exact import CRITICAL_TEMPERATURE, kaufman, onsager
 from alloygen.reference.ladder_run import ladder_free_energies
 from alloygen.reference.monte_carlo import MetropolisSampler
 from alloygen.sampling.any_order import Draws
 from alloygen.sampling.weights import bootstrap_error, effective_sample_size, log_mean
+from alloygen.thermo.finite_size import extrapolate, peak, size_series
 
 MODELS = Path(alloygen.datasets.data_path("models"))
 #: Conditions that are judged: temperatures, and the chemical potential of gold.
@@ -352,9 +355,57 @@ def equilibrate(
     return {"energy": np.stack(energy, axis=1), "gold": np.stack(gold, axis=1), "seconds": time.process_time() - begin}
 
 
+# ---------------------------------------------------------------------- the infinite lattice
+
+
+#: Sides of the Ising lattices, temperatures, and draws at each.
+SIDES, TEMPERATURES, N_LIMIT = (10, 12, 16, 20, 24), np.linspace(2.2, 2.5, 9), 4000
+
+
+def limit(options: argparse.Namespace) -> None:
+    """Extrapolate free energy and transition temperature of the Ising model, out-painted from 10x10."""
+    small = alloygen.load(MODELS / "ising_10x10.safetensors")
+    begin = time.process_time()
+    series = size_series([small.to(alloygen.ising(n, n)) for n in SIDES], TEMPERATURES, n_samples=N_LIMIT)
+    seconds = time.process_time() - begin
+    peaks, peak_errors = series.peaks()
+    lines = []
+    for row, side in enumerate(SIDES):
+        exact = [kaufman(side, side, t).heat_capacity / side**2 for t in TEMPERATURES]
+        true_peak = peak(TEMPERATURES, np.array(exact), np.full(len(exact), 1e-3))[0]
+        lines.append(
+            [f"{side}x{side}", f"{peaks[row]:.4f} ± {peak_errors[row]:.4f}", f"{true_peak:.4f}"]
+        )  # fmt: skip
+    parts = [
+        markdown_table(
+            ["lattice", "temperature of the largest heat capacity", "of Kaufman's curve, fitted likewise"], lines
+        )
+    ]
+    crossings, errors = series.crossings()
+    lines = [
+        [f"{a} and {b}", f"{value:.4f} ± {error:.4f}"]
+        for a, b, value, error in zip(SIDES, SIDES[1:], crossings, errors, strict=False)
+    ]
+    parts.append(markdown_table(["sizes", "crossing of the cumulants"], lines))
+    t_c, t_error = extrapolate(series.linear_size, peaks, peak_errors, 1)
+    middle = int(np.argmin(np.abs(TEMPERATURES - CRITICAL_TEMPERATURE)))
+    value, error = series.extrapolated_free_energy(middle)
+    t = float(TEMPERATURES[middle])
+    exact_value = onsager(t).free_energy(t)
+    lines = [
+        ["T_c from peaks, 1/L", f"{t_c:.4f} ± {t_error:.4f}", f"{CRITICAL_TEMPERATURE:.4f}"],
+        [f"Φ per site at {t:g}, 1/L²", f"{value:.5f} ± {error:.5f}", f"{exact_value:.5f}"],
+    ]
+    parts.append(markdown_table(["infinite lattice", "extrapolated", "Onsager"], lines))
+    note = f"Ising model, {N_LIMIT:,} draws at each of {len(TEMPERATURES)} temperatures; J = k_B = 1; {seconds:.0f} CPU seconds in all."
+    publish("\n\n".join([note, *parts, f"Machine: {machine()}."]), options.output)
+
+
 def main() -> None:
     """Run one of the parts."""
-    parts: dict[str, Callable[[argparse.Namespace], None]] = {"systems": systems, "cost": cost, "averages": averages}
+    parts: dict[str, Callable[[argparse.Namespace], None]] = {
+        "systems": systems, "cost": cost, "averages": averages, "limit": limit,
+    }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("part", choices=tuple(parts))
