@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ase.io
 import pandas as pd
 
 import alloygen
@@ -26,6 +27,7 @@ def test_the_list_is_complete() -> None:
         "cuau_2x2x4.py",
         "cuau_reference.py",
         "ising.py",
+        "larger_lattices.py",
         "phase_diagram.py",
         "workflow.py",
     }
@@ -53,6 +55,19 @@ def test_ising() -> None:
     for line in lines:
         _, value, _, error, exact, *_ = line.split()
         assert abs(float(value) - float(exact)) < max(0.05, 5 * float(error))
+
+
+def test_larger_lattices(tmp_path: Path) -> None:
+    """Values of a lattice that no model was trained on, beside exact ones: z-scores below 4, with stated errors."""
+    path = tmp_path / "samples.extxyz"
+    spins, alloy = run("larger_lattices.py", "--samples", "800", "--output", str(path)).split("\n\n")
+    rows = [line.split() for line in spins.splitlines()[2:]]
+    assert len(rows) == 6
+    assert all(abs(float(value) - float(exact)) < 4 * float(error) for _, value, _, error, exact, *_ in rows)
+    assert sum(line.endswith("yes") for line in alloy.splitlines()) >= 6
+    structures = ase.io.read(path, index=":")
+    assert [len(atoms) for atoms in structures] == [128] * 20
+    assert all("log_weight" in atoms.info for atoms in structures)
 
 
 def test_the_ten_lines_of_the_readme(tmp_path: Path) -> None:
