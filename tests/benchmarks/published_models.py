@@ -1,0 +1,146 @@
+"""The published models over their whole windows, beside exact values and replica exchange. Prints a table.
+
+    python tests/benchmarks/published_models.py --output docs/tables/published_models.md
+
+Ising: free energies of 50,000 draws at eight temperatures against Kaufman's solution. Cu-Au: a grid of six temperatures and five chemical
+potentials; grand potentials, energies and compositions against replica exchange (16 sites: against enumeration). The
+conditions are no part of training.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from training_runs import machine, markdown_table, publish
+
+import alloygen
+from alloygen.estimate import Estimate
+from alloygen.reference.ising_exact import kaufman
+from alloygen.reference.ladder_run import ladder_free_energies
+from alloygen.sampling.any_order import Draws
+
+MODELS = Path(alloygen.datasets.data_path("models"))
+TEMPERATURES = (1.5, 1.75, 2.0, 2.269, 2.5, 3.0, 3.5, 4.0)
+GRID = (280.0, 395.0, 560.0, 704.0, 1060.0, 1600.0), (-0.2, -0.1, 0.0, 0.1, 0.2)
+N_ISING, N_ALLOY, N_REFERENCE, N_RESAMPLES = 50_000, 4000, 10_000, 200
+
+#: Energy and gold atoms with their errors, and ln Xi with its error, at one condition.
+Truth = Callable[[float, float], dict[str, tuple[float, float]]]
+
+
+def ising(side: int) -> list[str]:
+    """Return the line of a spin model."""
+    model = alloygen.load(MODELS / f"ising_{side}x{side}.safetensors")
+    ess, errors, scores = [], [], []
+    for number, temperature in enumerate(TEMPERATURES):
+        found = model.free_energy(temperature=temperature, n_samples=N_ISING, seed=number)
+        exact = -temperature * kaufman(side, side, temperature).log_partition_function
+        ess.append(found.effective_sample_size / N_ISING)
+        errors.append(1e4 * abs(found.value - exact) / side**2)
+        scores.append((found.value - exact) / found.error)
+    at = TEMPERATURES.index(2.269)
+    return [
+        f"Ising {side}x{side}", "8", f"{100 * np.median(ess):.0f}, {100 * min(ess):.0f}", f"{100 * ess[at]:.0f}",
+        f"{np.median(errors):.2g} ({max(errors):.2g}) 10⁻⁴ J", rms(scores), "-", "-",
+    ]  # fmt: skip
+
+
+def alloy(name: str) -> list[str]:
+    """Return the line of a model of Cu-Au."""
+    model = alloygen.load(MODELS / f"cuau_{name}.safetensors")
+    truth = exact(model.problem) if model.problem.n_sites <= 16 else sampled(model.problem)
+    ess, errors, scores, energies, golds = [], [], [], [], []
+    temperatures, potentials = GRID
+    for number, (temperature, mu) in enumerate((t, mu) for mu in potentials for t in temperatures):
+        condition = {"temperature": temperature, "chemical_potentials": {"Au": mu}}
+        found: Estimate = model.free_energy(**condition, n_samples=N_ALLOY, seed=number)  # type: ignore[arg-type]
+        draws = model.draw(N_ALLOY, **condition, seed=number)  # type: ignore[arg-type]
+        expected = truth(temperature, mu)
+        value, error = expected["grand_potential"]
+        ess.append(found.effective_sample_size / N_ALLOY)
+        errors.append(1e3 * abs(found.value - value) / model.problem.n_sites)
+        scores.append((found.value - value) / np.hypot(found.error, error))
+        for series, key, values in (
+            (energies, "energy", draws.energy.numpy()), (golds, "count_Au", draws.counts[:, 1].double().numpy()),
+        ):  # fmt: skip
+            mean, spread = weighted_mean(draws, values)
+            value, error = expected[key]
+            # A thousandth of an atom or of the thermal energy is no difference, however small both errors are.
+            floor = 1e-3 if key == "count_Au" else 1e-3 / model.problem.hamiltonian.units.beta(temperature)
+            series.append((mean - value) / np.sqrt(spread**2 + error**2 + floor**2))
+    return [
+        f"Cu-Au {name}", str(len(ess)), f"{100 * np.median(ess):.0f}, {100 * min(ess):.0f}", "-",
+        f"{np.median(errors):.2g} ({max(errors):.2g}) meV", rms(scores), rms(energies), rms(golds),
+    ]  # fmt: skip
+
+
+def rms(scores: list[float]) -> str:
+    """Root mean square of z-scores, and the largest."""
+    return f"{np.sqrt(np.mean(np.square(scores))):.2f} ({np.abs(scores).max():.1f})"
+
+
+def weighted_mean(draws: Draws, values: np.ndarray) -> tuple[float, float]:
+    """Weighted mean over draws, and its bootstrap error."""
+    weights = np.exp(draws.log_weights.numpy() - draws.log_weights.numpy().max())
+    rows = np.random.default_rng(0).integers(len(weights), size=(N_RESAMPLES, len(weights)))
+    resampled = (weights[rows] * values[rows]).sum(axis=1) / weights[rows].sum(axis=1)
+    return float(weights @ values / weights.sum()), float(resampled.std(ddof=1))
+
+
+def exact(problem: alloygen.Problem) -> Truth:
+    """Sums over all configurations."""
+    enumeration = alloygen.enumerate_configurations(problem.hamiltonian)
+
+    def at(temperature: float, mu: float) -> dict[str, tuple[float, float]]:
+        found = enumeration.averages(temperature, {"Au": mu})
+        return {
+            "grand_potential": (found.grand_potential, 0.0), "energy": (found.energy, 0.0),
+            "count_Au": (found.counts["Au"], 0.0),
+        }  # fmt: skip
+
+    return at
+
+
+def sampled(problem: alloygen.Problem) -> Truth:
+    """Replica exchange and MBAR, a run for each chemical potential."""
+    temperatures, potentials = GRID
+    runs = {
+        mu: ladder_free_energies(
+            problem.hamiltonian, (min(temperatures), max(temperatures)), chemical_potentials=[{"Au": mu}],
+            n_samples=N_REFERENCE, seed=17,
+        )
+        for mu in potentials
+    }  # fmt: skip
+
+    def at(temperature: float, mu: float) -> dict[str, tuple[float, float]]:
+        found = runs[mu].estimates(temperature, chemical_potentials={"Au": mu})
+        return {key: (found[key].value, found[key].error) for key in ("grand_potential", "energy", "count_Au")}
+
+    return at
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, help="Markdown file to write the table to")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    header = [
+        "model", "conditions", "ESS, % (median, smallest)", "at T_c", "free energy per site: median (largest) difference",
+        "z, RMS (largest)", "z of the energy", "z of the composition",
+    ]  # fmt: skip
+    lines = [*(ising(side) for side in (10, 16)), *(alloy(name) for name in ("2x2x4", "4x4x4", "4x4x8"))]
+    note = (
+        f"Ising: {N_ISING:,} draws at each of {len(TEMPERATURES)} temperatures from 1.5 to 4 J/k_B, against Kaufman's solution. Cu-Au: {N_ALLOY:,} "
+        "draws at 280 to 1600 K with Δμ from -0.2 to 0.2 eV, against enumeration (16 sites) or replica exchange and MBAR; z-scores "
+        "count both errors."
+    )
+    publish(f"{note}\n\n{markdown_table(header, lines)}\n\nMachine: {machine()}.", options.output)
+
+
+if __name__ == "__main__":
+    main()
