@@ -30,7 +30,7 @@ Array = np.ndarray
 #: Bootstrap resamples of draws, and of temperatures of crossings and peaks.
 N_RESAMPLES = 300
 #: Temperatures that a peak is fitted to, about the largest value.
-N_PEAK = 5
+N_PEAK = 7
 
 
 @dataclass(frozen=True, eq=False)
