@@ -83,7 +83,7 @@ class FittedModel:
 
     @property
     def _source(self) -> ModelSource:
-        return ModelSource(self.model, self._orders, self.site_order, self.held_out())
+        return ModelSource(self.model, self._orders, self.site_order, self.held_out)
 
     @cached_property
     def _order(self) -> OrderObserver:

@@ -6,12 +6,15 @@ import os
 import re
 import tarfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from alloygen import datasets
 from alloygen.errors import AlloygenError, CheckpointError, ChemicalPotentialError, SupercellError
 from alloygen.fitted_model import FittedModel, load
+from alloygen.lattice import Lattice
+from alloygen.models import ModelConfig, default_config
 from alloygen.problem import Problem
 
 #: Cluster expansions that can be called by name.
@@ -43,6 +46,17 @@ def load_file(path: Path) -> Problem | FittedModel:
         if getattr(error, "kind", None) != "fitted model":
             raise
     return load(path, device="cpu")
+
+
+def read_model_config(lattice: Lattice, init: Path | None, **options: Any) -> ModelConfig | None:
+    """Return the model that options (fields of :class:`ModelConfig`; None: not given) ask for on a lattice.
+
+    Without options it is the lattice's default, or None if training starts from a model, which then decides.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    if init is not None and not given:
+        return None
+    return replace(default_config(lattice, given.get("family", "causal")), **given)
 
 
 def read_problem(name: str, supercell: Any = None) -> Problem:

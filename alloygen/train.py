@@ -16,16 +16,13 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from alloygen.errors import AlloygenError
 from alloygen.fitted_model import load, resolve_device
 from alloygen.fitting import fit, parse_budget
-from alloygen.inputs import check_folder, check_target, read_problem, read_windows
-from alloygen.models import FAMILIES, ModelConfig, default_config
-from alloygen.problem import Problem
+from alloygen.inputs import check_folder, check_target, read_model_config, read_problem, read_windows
+from alloygen.models import FAMILIES
 from alloygen.training.config import TrainingConfig
 from alloygen.training.distributed import local_device, process_group
 from alloygen.training.logs import TrainingLog
@@ -57,7 +54,6 @@ def _train(options: argparse.Namespace) -> None:
     if options.log_file is not None and first:
         watchers.append(TrainingLog(options.log_file))
     problem = read_problem(options.problem)
-    sizes = {name: getattr(options, name) for name in ("family", *_MODEL) if getattr(options, name) is not None}
     changes = {name: getattr(options, name) for name in _TRAINING if getattr(options, name) is not None}
     schedule = options.schedule or ("likelihood_then_reverse" if changes else None)
     model = fit(
@@ -72,7 +68,9 @@ def _train(options: argparse.Namespace) -> None:
         callbacks=watchers,
         progress=False,
         ensemble=options.ensemble,
-        model=_model(problem, sizes, options.init),
+        model=read_model_config(
+            problem.lattice, options.init, **{name: getattr(options, name) for name in ("family", *_MODEL)}
+        ),
         training=TrainingConfig.preset(schedule, **changes) if schedule else None,
         init=None if options.init is None else load(options.init),
     )
@@ -80,13 +78,6 @@ def _train(options: argparse.Namespace) -> None:
         model.save(options.output)
         ess = ", ".join(f"{v:.0%} with {k} orders" for k, v in model.information["probe_effective_sample_size"].items())
         print(f"wrote {options.output}: {model.information['steps']} steps, effective sample size {ess}", flush=True)
-
-
-def _model(problem: Problem, sizes: dict[str, Any], init: Path | None) -> ModelConfig | None:
-    """What the options ask for; None leaves it to the model that training starts from."""
-    if init is not None and not sizes:
-        return None
-    return replace(default_config(problem.lattice, sizes.get("family", "causal")), **sizes)
 
 
 def report_progress() -> Callback:

@@ -24,7 +24,7 @@ from alloygen.inputs import SHIPPED, read_problem
 from alloygen.models import ModelConfig
 from alloygen.thermo.coexistence import phase_diagram
 from alloygen.thermo.free_energy import CanonicalFreeEnergy
-from alloygen.thermo.results import Result
+from alloygen.thermo.results import Result, decode
 from alloygen.training.config import TrainingConfig
 
 try:
@@ -80,7 +80,7 @@ class ModelRecord(Result):
                 "effective_sample_size": information["probe_effective_sample_size"],
                 "reference_r_hat": information["reference_r_hat"],
             },
-            information=_with_tuples(information),
+            information=decode(information),
         )
 
     def model(self, device: str = "auto") -> FittedModel:
@@ -299,13 +299,6 @@ class PhaseDiagramMaker(Maker):  # type: ignore[misc]
         free_energy = self.free_energy_maker.make(fitted.output, temperatures)
         diagram = make_diagram(free_energy.output, self.component, self.free_energy_maker.allow_unreliable)
         return Flow([fitted, free_energy, diagram], output=diagram.output, name=self.name)
-
-
-def _with_tuples(value: Any) -> Any:
-    """Replace lists by tuples, throughout, as reading a record does."""
-    if isinstance(value, Mapping):
-        return {key: _with_tuples(item) for key, item in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _sha256(path: Path) -> str:

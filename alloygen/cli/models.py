@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -35,8 +34,7 @@ from alloygen.cli.writing import (
 from alloygen.errors import ChemicalPotentialError
 from alloygen.fitted_model import load, resolve_device
 from alloygen.fitting import fit, parse_budget
-from alloygen.inputs import check_folder, check_target, read_problem, read_windows
-from alloygen.models import default_config
+from alloygen.inputs import check_folder, check_target, read_model_config, read_problem, read_windows
 from alloygen.reference.enumeration import enumerate_configurations
 
 
@@ -73,10 +71,6 @@ def fit_command(
     parse_budget(budget)
     resolve_device(device)
     problem = read_problem(cluster_expansion, supercell)
-    config = None
-    if init is None or family is not None or group is not None:
-        config = default_config(problem.lattice, family or "causal")
-        config = config if group is None else replace(config, group=group)
     model = fit(
         problem,
         temperatures=temperatures,
@@ -86,7 +80,7 @@ def fit_command(
         seed=seed,
         checkpoint=checkpoint,
         ensemble=ensemble,
-        model=config,
+        model=read_model_config(problem.lattice, init, family=family, group=group),
         init=None if init is None else load(init, device=device),
     )
     model.save(output)

@@ -1,26 +1,26 @@
-"""Configurations that fit two supercells of one lattice: what their energies per site can be compared on."""
+"""The supercell whose configurations fit two supercells of one lattice: what their energies can be compared on."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from alloygen.lattice.lattice import Array, Lattice
+from alloygen.lattice.lattice import Array, Lattice
 
 
-def common_period(first: Lattice, second: Lattice) -> Array:
-    """Return the supercell (3, 3) of the lattice that both supercells' vectors span; rows in primitive vectors.
+def common_period(first: Lattice, second: Lattice) -> Lattice:
+    """Return the supercell of the lattice that both supercells' vectors span, with the first one's primitive cell.
+
+    Its ``site_index(lattice.site_basis, lattice.site_offset)`` says which of its sites each site of the two is an image of.
 
     Examples
     --------
     >>> from alloygen.lattice import prototype
     >>> ten, fifteen = (prototype("square", (n, n), ("down", "up")) for n in (10, 15))
-    >>> common_period(ten, fifteen).diagonal().tolist()
+    >>> common_period(ten, fifteen).supercell_matrix.diagonal().tolist()
     [5, 5, 1]
     """
-    return hermite_normal_form(np.concatenate([first.supercell_matrix, second.supercell_matrix]))
+    matrix = hermite_normal_form(np.concatenate([first.supercell_matrix, second.supercell_matrix]))
+    return Lattice.from_matrix(first.primitive_cell, first.basis, first.allowed_species, matrix)
 
 
 def hermite_normal_form(vectors: Array) -> Array:
@@ -39,14 +39,3 @@ def hermite_normal_form(vectors: Array) -> Array:
         rows = [row for row in rows if row is not pivot]
         basis.append([x if pivot[column] > 0 else -x for x in pivot])
     return np.array(basis, dtype=np.int64)
-
-
-def cell_classes(lattice: Lattice, period: Array) -> Array:
-    """Number the sites of a supercell, equal for those that a period (3, 3) makes images of each other, shape (n_sites,)."""
-    residue = lattice.site_offset.copy()
-    for axis in range(3):
-        factor = residue[:, axis] // period[axis, axis]
-        residue -= factor[:, None] * period[axis]
-    size = np.diagonal(period)
-    cell = (residue[:, 0] * size[1] + residue[:, 1]) * size[2] + residue[:, 2]
-    return cell * len(lattice.basis) + lattice.site_basis

@@ -20,7 +20,7 @@ from alloygen.errors import AlloygenError, ClusterExpansionError, LatticeError
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.lattice import Lattice
 from alloygen.lattice.blocks import site_blocks
-from alloygen.lattice.common_period import cell_classes, common_period
+from alloygen.lattice.common_period import common_period
 from alloygen.models.any_order import AnyOrderModel
 from alloygen.models.families import build_model
 
@@ -128,16 +128,15 @@ def check_same_material(first: ClusterHamiltonian, second: ClusterHamiltonian) -
             "one primitive cell"
         )
     period = common_period(one, other)
-    kinds = int(np.diagonal(period).prod()) * len(one.basis)
-    allowed = np.array([len(names) for names in one.allowed_species])[np.arange(kinds) % len(one.basis)]
-    codes = np.random.default_rng(0).integers(allowed, size=(N_COMPARED, kinds))
-    energies = [
-        h.energy(torch.from_numpy(codes[:, cell_classes(h.lattice, period)])).numpy() / h.lattice.n_cells
-        for h in (first, second)
-    ]
+    codes = np.random.default_rng(0).integers(period.n_allowed, size=(N_COMPARED, period.n_sites))
+    energies = []
+    for hamiltonian in (first, second):
+        lattice = hamiltonian.lattice
+        occupation = torch.from_numpy(codes[:, period.site_index(lattice.site_basis, lattice.site_offset)])
+        energies.append(hamiltonian.energy(occupation).numpy() / lattice.n_cells)
+    gap = np.abs(energies[0] - energies[1]).max()
     scale = max(1e-3 * first.change_scale, float(np.abs(energies[0]).max()))
-    if first.units != second.units or np.abs(energies[0] - energies[1]).max() > TOLERANCE * scale:
-        gap = np.abs(energies[0] - energies[1]).max()
+    if first.units != second.units or gap > TOLERANCE * scale:
         raise ClusterExpansionError(
             f"the model was trained on another energy: configurations that fit both supercells differ by up to {gap:.3g} "
             f"{second.units.energy} per primitive cell; fit a model of this cluster expansion, or pass the one that the model "

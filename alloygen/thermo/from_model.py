@@ -47,13 +47,13 @@ class ModelSource:
     orders, kind
         Where site orders come from.
     reference
-        Reference samples for reverse bounds.
+        Gives reference samples for reverse bounds; called only where no independent run does.
     """
 
     model: AnyOrderModel
     orders: SiteOrders
     kind: SiteOrderKind
-    reference: ReferenceData
+    reference: Callable[[], ReferenceData]
 
     def semigrand(
         self,
@@ -82,7 +82,7 @@ class ModelSource:
         mu = np.array([hamiltonian.lattice.chemical_potential_vector(point) for point in chemical_potentials])
         conditions = Conditions.of(hamiltonian.units, np.repeat(grid, len(mu)), np.tile(mu, (len(grid), 1)))
         window.check(hamiltonian, conditions)
-        reference = self.reference if check is None else check().data
+        reference = self.reference() if check is None else check().data
         samples = draw_conditions(
             self.model, conditions, n_samples, orders=self.orders, kind=self.kind, seed=seed, n_steps=WALK_STEPS,
             sweeps_per_step=WALK_SWEEPS, progress=progress,

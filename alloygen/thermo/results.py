@@ -68,7 +68,7 @@ class Result(MSONable):
         missing = [name for name in required if name not in record]
         if missing:
             raise CheckpointError(f"{cls.__name__} lacks {', '.join(missing)}: the record is incomplete")
-        return cls(**{name: _decode(record[name]) for name in fields if name in record})
+        return cls(**{name: decode(record[name]) for name in fields if name in record})
 
     def save(self, path: str | os.PathLike[str]) -> None:  # type: ignore[override]
         """Write the result to a JSON file, whole or not at all.
@@ -148,7 +148,7 @@ def readonly(array: Any, dtype: Any = np.float64) -> Array:
 
 
 def _encode(value: Any) -> Any:
-    """JSON has no infinities and no NaN: they become text, which NumPy and :func:`_decode` read."""
+    """JSON has no infinities and no NaN: they become text, which NumPy and :func:`decode` read."""
     if isinstance(value, np.ndarray):
         data = _encode(value.tolist()) if value.dtype.kind == "f" and not np.isfinite(value).all() else value.tolist()
         return {"@module": "numpy", "@class": "array", "dtype": value.dtype.name, "data": data}
@@ -165,14 +165,14 @@ def _encode(value: Any) -> Any:
     return value
 
 
-def _decode(value: Any) -> Any:
+def decode(value: Any) -> Any:
     """Restore arrays, nested results, tuples (which JSON made lists) and numbers that are not finite."""
     if isinstance(value, dict) and "@class" in value:
         from monty.json import MontyDecoder
 
         return MontyDecoder().process_decoded(value)
     if isinstance(value, dict):
-        return {name: _decode(item) for name, item in value.items()}
+        return {name: decode(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return tuple(_decode(item) for item in value)
+        return tuple(decode(item) for item in value)
     return float(value) if value in ("inf", "-inf", "nan") else value

@@ -12,7 +12,7 @@ from alloygen.adapters.icet import compile_cluster_expansion
 from alloygen.errors import AlloygenError, ClusterExpansionError, LatticeError
 from alloygen.hamiltonian import ClusterHamiltonian, ising_hamiltonian
 from alloygen.hamiltonian.conditions import Conditions, ConditionWindow
-from alloygen.lattice.common_period import cell_classes, common_period, hermite_normal_form
+from alloygen.lattice.common_period import common_period, hermite_normal_form
 from alloygen.models import AnyOrderModel, ModelConfig, build_model
 from alloygen.models.transfer import pair_class_map, transfer
 from alloygen.sampling.site_orders import SiteOrders
@@ -134,7 +134,6 @@ def test_common_periods() -> None:
     gcd = np.gcd.reduce([round(np.linalg.det(vectors[list(rows)])) for rows in np.ndindex(6, 6, 6)])
     assert np.diagonal(form).prod() == gcd
     six, nine = (ising_hamiltonian(n, n).lattice for n in (6, 9))
-    period = common_period(six, nine)
-    classes = cell_classes(six, period)
+    classes = common_period(six, nine).site_index(six.site_basis, six.site_offset)
     assert len(np.unique(classes)) == 9
     assert classes[0] == classes[six.site_index(0, np.array([3, -3, 0]))]
