@@ -6,9 +6,8 @@ with an entry for each class of pairs are carried over by what pairs look like i
 nearest one, the mean of those that are equally near. So pairs further apart than any in the small cell fall back on its furthest.
 On the supercell that the model came from nothing changes.
 
-Tokens see everything that is known, however far away. Hiding what the small cell could not hold was measured to be much worse
-(Ising 10x10 to 20x20 at the critical temperature: an effective sample size of 8 % of the draws instead of 36 %): distant
-tokens tell which phase the configuration is in. Lowering their scores by the logarithm of their number made no difference.
+Tokens see everything that is known, however far away: distant tokens tell which phase the configuration is in. In trials,
+hiding what the small cell could not hold was much worse, and lowering scores by the logarithm of the number of tokens no better.
 """
 
 from __future__ import annotations

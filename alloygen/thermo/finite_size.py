@@ -125,9 +125,12 @@ def size_series(
     generator = np.random.default_rng([seed, 11])
     rows = []
     for model in models:
-        for number, t in enumerate(temperature):
+        for t in temperature:
             draws = model.draw(
-                n_samples, temperature=float(t), chemical_potentials=chemical_potentials, seed=seed + 1000 * number
+                n_samples,
+                temperature=float(t),
+                chemical_potentials=chemical_potentials,
+                seed=int(generator.integers(2**62)),
             )
             lattice, units = model.problem.lattice, model.problem.hamiltonian.units
             mu = lattice.chemical_potential_vector(chemical_potentials)

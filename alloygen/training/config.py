@@ -44,7 +44,7 @@ class TrainingConfig:
         complete redraws under new conditions.
     precision
         "bf16" for the products of the network's matrices, "float32", or "auto": bf16 where the device has instructions
-        for it (1.8 times as many steps per second for 256 sites on a CPU with AVX-512 BF16). Weights, energies and sums
+        for it (1.2 to 1.8 times as many steps per second on a CPU with AVX-512 BF16). Weights, energies and sums
         of log q keep their precision, and so does the model that is used later.
     compile
         Whether torch.compile compiles the network, on a GPU.
