@@ -627,7 +627,7 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> FittedModel:
         information, site_order = metadata["information"], metadata["site_order"]
     except (KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(
-            f"{os.fspath(path)!r} lacks a part of a fitted model ({error}): save the model again"
+            f"{os.fspath(path)!r} is incomplete, or a model of another version ({error}): fit the model again"
         ) from error
     model.to(resolve_device(device)).eval().requires_grad_(False)
     return FittedModel(problem, model, site_order, reference, information)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
@@ -154,6 +155,7 @@ def fit(
         "torch": torch.__version__,
         "training": training.to_dict(),
         "probe_effective_sample_size": result.probe_ess,
+        "log_partition_error": None if math.isnan(result.log_partition_error) else result.log_partition_error,
         "reference_r_hat": facts["r_hat"],
         "chosen_chemical_potentials": chosen,
         "history": result.history,

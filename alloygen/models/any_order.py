@@ -6,13 +6,21 @@ For a site order sigma and a thermodynamic condition c,
     q(s_i = a | known, c) ~ exp[-beta dE_known(i <- a) + beta mu_a + r_a(known, c)],
 
 where dE_known is the exact energy of the clusters that i completes (energy-informed logits) and the network gives
-the remainder r. A second output is the marginal head: the logarithm of the *partial partition function*
+the remainder r. The marginal head gives the logarithm of the *partial partition function*
 
-    a(s_S; c) = log sum_{undecided} exp[-beta (E - mu.N)]
-              ~ -beta (E_known - mu.N_known) + sum_{undecided i} log sum_a exp[beta (mu_a - e_i(a))]
-                + n_undecided g(known, c),
+    a(s_S; c) = log sum_{undecided} exp[-beta (E - mu.N)],
 
-where e_i(a) is the energy of a alone at i and g is the network's, with a(all decided) = -beta (E - mu.N) exact, a(nothing decided) = ln Xi, and log p(s_S) = a(s_S) - a(empty).
+with a(all decided) = -beta (E - mu.N) exact, a(nothing decided) = ln Xi, and log p(s_S) = a(s_S) - a(empty). Models that
+decide in one pass know q of every prefix, so they learn what it lacks:
+
+    a(s_S; c) = a(empty; c) + log q(s_S) + n_decided / N h(known, c),
+    a(empty; c) = sum_i log sum_a exp[beta (mu_a - e_i(a))] + N g(c),
+
+where e_i(a) is the energy of a alone at i. The others look at a set of known sites without an order,
+
+    a(s_S; c) = -beta (E_known - mu.N_known) + sum_{undecided i} log sum_a exp[beta (mu_a - e_i(a))] + n_undecided g(known, c).
+
+g and h are the networks', and start at zero.
 """
 
 from __future__ import annotations
@@ -28,6 +36,7 @@ from torch import Tensor, nn
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.hamiltonian.conditions import Conditions, ConditionWindow
 from alloygen.models.config import ModelConfig
+from alloygen.models.networks.log_partition import LogPartition
 from alloygen.typing import Float64, Int64
 
 
@@ -98,6 +107,8 @@ class AnyOrderModel(nn.Module):
         self.n_species = len(lattice.species)
         self.max_species = int(lattice.n_allowed.max())
         self.n_classes = int(orbits.site_classes.max()) + 1
+        # The network of a(empty), in families that decide in one pass.
+        self.log_partition: LogPartition | None = None
         codes = torch.as_tensor(lattice.species_codes)
         self.constant("labels", torch.as_tensor(orbits.labels.astype(np.int64)))
         self.constant("site_classes", torch.as_tensor(orbits.site_classes))
@@ -196,6 +207,10 @@ class AnyOrderModel(nn.Module):
 
     # ------------------------------------------------------------------ energy-informed logits and marginals
 
+    def condition_inputs(self, conditions: Conditions) -> Tensor:
+        """Network inputs (n, n_condition) of conditions, float32."""
+        return self.window.network_inputs(self.hamiltonian, conditions)
+
     def free_sites(self, conditions: Conditions) -> Tensor:
         """log sum_a exp[beta (mu_a - e_a)] of every site alone, shape (n, n_sites), float64; 0 for spectators."""
         mu = conditions.chemical_potentials[:, self.species_codes]  # (n, n_sites, S)
@@ -210,24 +225,26 @@ class AnyOrderModel(nn.Module):
         mu = conditions.chemical_potentials[:, self.species_codes[spectators, 0]].sum(-1)
         return conditions.beta * (mu - self.hamiltonian.polynomial.constant)
 
-    def prefix_marginals(self, decided: Tensor, free: Tensor, remainder: Tensor, conditions: Conditions) -> Tensor:
-        """a(prefix k) of all prefixes along a site order, shape (n, L + 1), float64; the last is exact.
+    def added_log_partition(self, condition: Tensor) -> Tensor:
+        """N g of a(empty), shape (...), float64, from the network's inputs (..., n_condition)."""
+        assert self.log_partition is not None
+        added: Tensor = self.n_active * self.log_partition(condition)
+        return added
+
+    def chain(self, log_q: Tensor, correction: Tensor, empty: Tensor, full: Tensor) -> Chain:
+        """Return log q with the marginals of all prefixes.
 
         Parameters
         ----------
-        decided
-            Base logits of the outcomes of every step, shape (n, L), float64.
-        free
-            Sum of :meth:`free_sites` over the sites of every step, shape (n, L).
-        remainder
-            g before every step, shape (n, L).
-        conditions
-            One per row.
+        log_q, correction
+            log q and h of every step, shape (n, L), float64.
+        empty, full
+            a(empty), and -beta (E - mu.N), shape (n,), float64.
         """
-        undecided = self.config.group * torch.arange(self.n_steps, 0, -1, device=free.device)
-        rest = free.flip(-1).cumsum(-1).flip(-1) + undecided * remainder
-        marginals = nn.functional.pad(decided.cumsum(-1), (1, 0)) + nn.functional.pad(rest, (0, 1))
-        return marginals + self.fixed_part(conditions)[:, None]
+        decided = torch.arange(self.n_steps, device=log_q.device) / self.n_steps
+        before = nn.functional.pad(log_q.cumsum(-1)[:, :-1], (1, 0))
+        partial = empty[:, None] + before + decided * correction
+        return Chain(log_q, torch.cat([partial, full[:, None]], dim=1))
 
     def scaled_logits(self, base: Tensor, allowed: Tensor, beta: Tensor) -> Tensor:
         """Network inputs (..., 2 S) from base logits (..., S): centred, once in k_B T and once in the energy's scale."""

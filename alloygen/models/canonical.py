@@ -5,7 +5,7 @@ With remaining atoms r (by sublattice and species), the partial partition functi
     a(s_S, r) ~ ln W(r) - beta E(s_S, r),      ln W(r) = sum_sublattices ln (R! / prod_a r_a!),
 
 W the number of ways to place the remaining atoms, and E the mean energy over them (:mod:`alloygen.hamiltonian.mean_fields`).
-The logit of an outcome is this value after it, so that one expression informs both heads. Two things follow. An outcome
+The logit of an outcome is this value after it, and ln Z_N starts from it with nothing decided. Two things follow. An outcome
 without atoms left has the logit -inf, so counts hold exactly. And the composition of the rest changes with the outcome, as
 does the rest's mean energy: that is the chemical potential which the canonical ensemble does not name.
 """
@@ -37,14 +37,15 @@ class Informed:
     ----------
     logits
         Of every outcome, shape (G, n, L, K), float64; -inf where it is impossible.
-    marginals
-        a(prefix k), shape (G, n, L + 1), float64; the last is exact.
+    empty, full
+        a(empty), to first order, and -beta (E - mu.N), shape (G, n), float64.
     remaining
         Network inputs of the canonical ensemble, shape (G, n, L, n_remaining); None in the semi-grand canonical one.
     """
 
     logits: Tensor
-    marginals: Tensor
+    empty: Tensor
+    full: Tensor
     remaining: Tensor | None = None
 
 
@@ -185,10 +186,10 @@ class CanonicalPrior(nn.Module):
         )
         logits = self.logits(conditions.beta[:, :, None].expand(outcome.shape[:3]), left, atoms, after, before)
         logits = logits.masked_fill(~allowed[:, None], -torch.inf)
-        marginals = torch.cat([empty[..., None], logits.gather(3, outcome)[..., 0]], dim=-1)
+        full = logits[:, :, -1].gather(2, outcome[:, :, -1])[..., 0]
         # Where atoms have run out, log q is -inf already: any finite logits will do.
         logits = logits.masked_fill(~logits.isfinite().any(dim=-1, keepdim=True), 0.0)
-        return Informed(logits, marginals, self.inputs(left))
+        return Informed(logits, empty, full, self.inputs(left))
 
     def inputs(self, left: Remainder) -> Tensor:
         """Network inputs (..., n_inputs) that tell what is left, float32."""

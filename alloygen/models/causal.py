@@ -24,6 +24,7 @@ from alloygen.models.any_order import AnyOrderModel, Chain
 from alloygen.models.canonical import CanonicalPrior, CanonicalSteps, Informed
 from alloygen.models.config import ModelConfig
 from alloygen.models.networks.causal_transformer import CausalTransformer
+from alloygen.models.networks.log_partition import LogPartition
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,17 +89,19 @@ class CausalModel(AnyOrderModel):
                 "knows temperature and counts, so give its window no chemical potentials"
             )
         n_remaining = self.canonical.n_inputs if self.canonical else 0
+        n_condition = window.n_inputs + (self.canonical.n_condition if self.canonical else 0)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = CausalTransformer(
                 n_inputs=size * (self.n_species + self.n_classes) + 2 * self.n_outcomes + 2 + n_remaining,
                 n_outputs=self.n_outcomes + 1,
-                n_condition=window.n_inputs + (self.canonical.n_condition if self.canonical else 0),
+                n_condition=n_condition,
                 n_orbits=self.n_pair_classes,
                 width=config.width,
                 depth=config.depth,
                 heads=config.heads,
             )
+            self.log_partition = LogPartition(n_condition)
 
     outcomes: Tensor
     radix: Tensor
@@ -169,7 +172,7 @@ class CausalModel(AnyOrderModel):
 
     def condition_inputs(self, conditions: Conditions) -> Tensor:
         """Network inputs (n, n_condition) of conditions, float32."""
-        inputs = self.window.network_inputs(self.hamiltonian, conditions)
+        inputs = super().condition_inputs(conditions)
         return torch.cat([inputs, self.canonical.condition_inputs(conditions)], 1) if self.canonical else inputs
 
     def token_inputs(
@@ -220,12 +223,13 @@ class CausalModel(AnyOrderModel):
         condition = self.condition_inputs(conditions).view(groups, n, -1)
         outputs = self.network(inputs, condition, target, known)
         log_q = (informed.logits + outputs[..., :-1]).log_softmax(dim=-1).gather(3, outcome)[..., 0]
-        undecided = self.config.group * torch.arange(length, 0, -1, device=self.device)
-        learned = nn.functional.pad(undecided * outputs[..., -1].double(), (0, 1))
-        return Chain(log_q.flatten(0, 1), (informed.marginals + learned).flatten(0, 1))
+        empty = informed.empty + self.added_log_partition(condition)
+        return self.chain(
+            log_q.flatten(0, 1), outputs[..., -1].double().flatten(0, 1), empty.flatten(), informed.full.flatten()
+        )
 
     def _semigrand(self, tokens: Tokens, features: Tensor, outcome: Tensor, conditions: Conditions) -> Informed:
-        """-beta dE_known + beta mu.N, and its sum with undecided sites alone."""
+        """-beta dE_known + beta mu.N, and ln Xi of sites alone."""
         fields = torch.stack(
             [
                 TokenFields.build(self.hamiltonian, sites).energies(values)
@@ -233,13 +237,10 @@ class CausalModel(AnyOrderModel):
             ]
         )  # (G, n, L, K)
         base = self.base_logits(fields, tokens, conditions)
-        decided = base.gather(3, outcome)[..., 0]
-        groups, n, length = decided.shape
         flat = Conditions(conditions.beta.flatten(), conditions.chemical_potentials.flatten(0, 1))
-        ordered = tokens.sites.flatten(1)[:, None].expand(groups, n, -1)
-        free = self.free_sites(flat).view(groups, n, -1).gather(2, ordered).view(groups * n, length, -1).sum(-1)
-        marginals = self.prefix_marginals(decided.flatten(0, 1), free, torch.zeros_like(free), flat)
-        return Informed(base, marginals.view(groups, n, -1))
+        fixed = self.fixed_part(flat).view(conditions.beta.shape)
+        empty = fixed + self.free_sites(flat).sum(dim=1).view_as(fixed)
+        return Informed(base, empty, fixed + base.gather(3, outcome)[..., 0].sum(dim=2))
 
     # ------------------------------------------------------------------ partial configurations
 

@@ -24,6 +24,7 @@ from alloygen.hamiltonian.token_fields import TokenFields
 from alloygen.lattice.blocks import raster_orders, site_blocks
 from alloygen.models.any_order import AnyOrderModel, Chain
 from alloygen.models.config import ModelConfig
+from alloygen.models.networks.log_partition import LogPartition
 from alloygen.models.networks.made import MaskedPerceptron
 
 
@@ -57,6 +58,7 @@ class FixedOrderModel(AnyOrderModel):
             self.network = MaskedPerceptron(
                 degrees, len(order), self.max_species + 1, window.n_inputs, config.width, config.depth
             )
+            self.log_partition = LogPartition(window.n_inputs)
 
     @property
     def symmetry(self) -> str:
@@ -94,12 +96,12 @@ class FixedOrderModel(AnyOrderModel):
         occupation, conditions = occupation.to(self.device), conditions.to(self.device)
         codes = occupation[:, self.order]
         base = self.base_logits(self.hamiltonian.features(occupation), conditions)  # (n, L, S)
-        condition = self.window.network_inputs(self.hamiltonian, conditions)
+        condition = self.condition_inputs(conditions)
         outputs = self.network(self.inputs(base, codes, conditions), condition).double()
         log_q = (base + outputs[..., :-1]).log_softmax(dim=-1).gather(2, codes[..., None])[..., 0]
-        decided = base.gather(2, codes[..., None])[..., 0]
-        free = self.free_sites(conditions)[:, self.order]
-        return Chain(log_q, self.prefix_marginals(decided, free, outputs[..., -1], conditions))
+        fixed = self.fixed_part(conditions)
+        empty = fixed + self.free_sites(conditions).sum(dim=1) + self.added_log_partition(condition)
+        return self.chain(log_q, outputs[..., -1], empty, fixed + base.gather(2, codes[..., None])[..., 0].sum(dim=1))
 
     def check_order(self, site_orders: Tensor) -> None:
         """Raise LatticeError if a site order (..., n_active) is not the raster scan."""
@@ -161,7 +163,7 @@ class FixedOrderDecoder:
     def __init__(self, model: FixedOrderModel, conditions: Conditions, n: int) -> None:
         self.model, self.next = model, 0
         self.conditions = conditions.expand(n).to(model.device)
-        self.condition = model.window.network_inputs(model.hamiltonian, self.conditions)
+        self.condition = model.condition_inputs(self.conditions)
         self.occupation = torch.zeros(n, model.hamiltonian.lattice.n_sites, dtype=torch.int64, device=model.device)
         self.known = torch.zeros_like(self.occupation, dtype=torch.bool)
         self.base = torch.zeros(n, *model.order_allowed.shape, dtype=torch.float64, device=model.device)

@@ -115,7 +115,7 @@ class MaskedModel(AnyOrderModel):
         base = self._base_logits(features, conditions)  # (n, L, S)
         undecided = ~known[:, self.active]
         inputs = self._inputs(occupation[:, self.active], undecided, base, conditions)
-        outputs = self.network(inputs, self.window.network_inputs(self.hamiltonian, conditions)).double()
+        outputs = self.network(inputs, self.condition_inputs(conditions)).double()
         log_q = (base + outputs[..., :-1]).log_softmax(dim=-1)
         rest = base.logsumexp(dim=-1) + outputs[..., -1]
         return log_q, self._marginal(self._decided(occupation, known, features, conditions), rest, undecided)

@@ -111,6 +111,22 @@ def redraw_along(
     return decoder.occupation, log_q
 
 
+def log_weights_along(
+    model: AnyOrderModel, site_order: Tensor, conditions: Conditions, n: int, generator: torch.Generator
+) -> Tensor:
+    """Draw n configurations under each of several conditions along one site order.
+
+    Returns
+    -------
+    Tensor
+        log w = -beta (E - mu.N) - log q, shape (n_conditions, n), float64.
+    """
+    hamiltonian, repeated = model.hamiltonian, conditions[torch.arange(len(conditions)).repeat_interleave(n)]
+    occupation, log_q = draw_along(model, site_order, repeated, len(repeated), generator)
+    energy, counts = hamiltonian.energy(occupation), species_counts(hamiltonian, occupation)
+    return (log_boltzmann(hamiltonian, energy, counts, repeated) - log_q).view(-1, n)
+
+
 def draw(
     model: AnyOrderModel,
     conditions: Conditions,

@@ -20,9 +20,9 @@ from alloygen.hamiltonian.conditions import Conditions
 from alloygen.models import AnyOrderModel
 from alloygen.sampling.any_order import redraw_along, species_counts
 from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
-from alloygen.training.canonical_data import random_compositions
 from alloygen.training.config import TrainingConfig
 from alloygen.training.objectives import Batch
+from alloygen.training.random_conditions import random_conditions
 from alloygen.training.reference_data import ReferenceData
 from alloygen.training.replay import Replay
 
@@ -199,24 +199,11 @@ class Batches:
         return torch.cat(parts)
 
     def _conditions(self, n: int, fraction: float) -> Conditions:
-        """Conditions anywhere in the window, uniform in 1/T and in the chemical potentials.
-
-        While the annealing lasts, the lowest temperature falls from the window's highest to its lowest, by equal factors
-        in equal times. Models of the canonical ensemble get compositions, all alike, in place of chemical potentials.
-        """
-        hamiltonian, window, anneal = self.model.hamiltonian, self.model.window, self.config.anneal
-        low, high = window.temperatures
+        """Random conditions; while the annealing lasts, their lowest temperature falls by equal factors in equal times."""
+        (low, high), anneal = self.model.window.temperatures, self.config.anneal
         if fraction < anneal:
             low = high * (low / high) ** (fraction / anneal)
-        temperature = 1.0 / self.generator.uniform(1 / high, 1 / low, size=n)
-        mu = np.zeros((n, len(hamiltonian.lattice.species)))
-        for name, (bottom, top) in window.chemical_potentials.items():
-            mu[:, hamiltonian.lattice.species.index(name)] = self.generator.uniform(bottom, top, size=n)
-        conditions = Conditions.of(hamiltonian.units, temperature, mu)
-        if self.model.config.ensemble == "canonical":
-            atoms = random_compositions(hamiltonian.lattice, n, self.generator)
-            return conditions.with_counts(torch.from_numpy(atoms))
-        return conditions
+        return random_conditions(self.model, n, self.generator, lowest=low)
 
     # ------------------------------------------------------------------ states
 

@@ -21,7 +21,7 @@ import torch
 
 from alloygen.hamiltonian.conditions import Conditions, ConditionWindow
 from alloygen.models import AnyOrderModel, build_model
-from alloygen.sampling.any_order import draw_along, log_boltzmann, species_counts
+from alloygen.sampling.any_order import log_boltzmann, log_weights_along
 from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
 from alloygen.sampling.weights import effective_sample_size
 from alloygen.training.canonical_data import random_compositions
@@ -151,12 +151,8 @@ class Evaluator:
         generator = torch.Generator().manual_seed(int(numpy_generator.integers(2**62)))
         parts = []
         for size in (n // 2, n - n // 2):
-            repeated = self._repeated(size)
             order = self._orders.draw(kind, 1, numpy_generator)[0]
-            occupation, log_q = draw_along(model, order, repeated, len(repeated), generator)
-            energy, counts = model.hamiltonian.energy(occupation), species_counts(model.hamiltonian, occupation)
-            log_weights = log_boltzmann(model.hamiltonian, energy, counts, repeated) - log_q
-            parts.append(log_weights.view(-1, size).cpu().numpy())
+            parts.append(log_weights_along(model, order, self._conditions, size, generator).cpu().numpy())
         return np.concatenate(parts, axis=1)
 
     def _reference_log_weights(self) -> Array:
@@ -169,15 +165,11 @@ class Evaluator:
         occupation = torch.from_numpy(data.occupation[chosen].astype(np.int64)).flatten(0, 1)
         energy = torch.from_numpy(data.energy[chosen]).flatten()
         counts = torch.from_numpy(data.counts[chosen]).flatten(0, 1)
-        repeated = self._repeated(n)
+        repeated = self._conditions[torch.arange(len(self._conditions)).repeat_interleave(n)]
         order = self._orders.draw(self._kind, 1, np.random.default_rng(self._seed))[0]
         log_q = model.log_prob(occupation.to(model.device), order, repeated).cpu()
         log_weights = log_boltzmann(model.hamiltonian, energy, counts, repeated) - log_q
         return log_weights.view(-1, n).mean(dim=1).numpy()
-
-    def _repeated(self, n: int) -> Conditions:
-        """Every probe condition n times."""
-        return self._conditions[torch.arange(len(self._conditions)).repeat_interleave(n)]
 
 
 def _probe_rows(data: ReferenceData, window: ConditionWindow, generator: np.random.Generator) -> Array | None:

@@ -70,7 +70,11 @@ class Term:
 #: Maximum likelihood alone.
 LIKELIHOOD = (Term("forward_kl"), Term("marginal_consistency", 0.02))
 #: Maximum likelihood, then mixed with the reverse divergence: the default.
-LIKELIHOOD_THEN_REVERSE = (*LIKELIHOOD, Term("reverse_kl", 0.5, start=0.7))
+LIKELIHOOD_THEN_REVERSE = (
+    *LIKELIHOOD,
+    Term("reverse_kl", 0.5, start=0.7),
+    Term("marginal_consistency", 0.02, start=0.7, source="model"),
+)
 #: The energy alone, without reference samples; wants ``TrainingConfig(anneal=...)``.
 ENERGY = (Term("reverse_kl"), Term("marginal_consistency", 0.02, source="model"))
 #: The energy alone, guarded against forgetting modes by configurations that were drawn earlier.

@@ -13,6 +13,7 @@ import torch
 from alloygen.errors import AlloygenError, TrainingError
 from alloygen.models import AnyOrderModel, build_model
 from alloygen.sampling.site_orders import SiteOrderKind
+from alloygen.training.calibration import calibrate
 from alloygen.training.checkpoint import Checkpoints
 from alloygen.training.config import TrainingConfig
 from alloygen.training.distributed import World
@@ -39,6 +40,8 @@ class TrainingResult:
         The kind of site order with the larger ESS; draws use it.
     probe_ess
         Median ESS (fraction) over the probe conditions for every kind of site order.
+    log_partition_error
+        Of the calibrated a(empty), in nats (see :mod:`~alloygen.training.calibration`); NaN for families that have none.
     steps, seconds
         Of training, those before a resume included.
     history
@@ -49,6 +52,7 @@ class TrainingResult:
     model: AnyOrderModel
     site_order: SiteOrderKind
     probe_ess: dict[str, float]
+    log_partition_error: float
     steps: int
     seconds: float
     history: list[dict[str, float]] = field(default_factory=list)
@@ -91,7 +95,7 @@ class Trainer:
         _check_device(config, model.device)
         self.model, self.config, self.world = model, config, world or World()
         self.bf16 = uses_bf16(config.precision, model.device)
-        batches, probes = np.random.SeedSequence(seed).spawn(2)
+        batches, probes, self._calibration = np.random.SeedSequence(seed).spawn(3)
         self.losses = Losses(model, reference, config, batches)
         self.evaluator = Evaluator(model, held_out, probes)
         self.optimizer = torch.optim.AdamW(
@@ -142,7 +146,10 @@ class Trainer:
             kind: self.evaluator.median_ess(self.average, kind, N_FINAL_DRAWS) for kind in kinds
         }
         best = max(kinds, key=lambda kind: probe_ess[kind])
-        return TrainingResult(self.average, best, probe_ess, self.step, self.seconds, self.history)
+        calibration_error = math.nan
+        if self.average.log_partition is not None:
+            calibration_error = calibrate(self.average, best, self.step, np.random.default_rng(self._calibration))
+        return TrainingResult(self.average, best, probe_ess, calibration_error, self.step, self.seconds, self.history)
 
     def _loop(self, budget: Budget, callbacks: tuple[Callback, ...], checkpoints: Checkpoints) -> None:
         begin = time.perf_counter() - self.seconds

@@ -19,7 +19,9 @@ def marginal_consistency(evaluation: Evaluation) -> Loss:
     In one pass, every prefix k is compared with what is left of the whole chain, a target whose variance vanishes as q
     becomes exact:
 
-        L = E[1/K sum_k (a(prefix k) - a(full) + sum_{l >= k} log q_l)^2 / n_undecided(k)].
+        L = E[1/K sum_k (a(prefix k) - a(full) + sum_{l >= k} log q_l)^2] / N.
+
+    On reference samples a then is too high, by the divergence of q from p, and on the model's draws too low by about as much.
 
     Models that need a pass per decision compare the two sides of one random decision, of s_i after s_S:
 
@@ -30,10 +32,10 @@ def marginal_consistency(evaluation: Evaluation) -> Loss:
         here = evaluation.transitions
         return Loss.of((here.before + here.log_q.detach() - here.after).square().mean())
     chain = evaluation.chain
-    later = chain.step_log_q.detach().flip(1).cumsum(1).flip(1)
-    error = chain.log_marginals[:, :-1] - (evaluation.target[:, None] - later)
-    undecided = model.config.group * torch.arange(model.n_steps, 0, -1, device=error.device)
-    return Loss.of((error.square() / undecided).mean())
+    decided = chain.step_log_q.cumsum(1) - chain.step_log_q
+    # The gradients of a(prefix k) and log q(prefix k) by the conditionals cancel.
+    error = chain.log_marginals[:, :-1] - decided - (evaluation.target - chain.log_q.detach())[:, None]
+    return Loss.of(error.square().mean() / model.n_active)
 
 
 def subtrajectory_balance(evaluation: Evaluation) -> Loss:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from alloygen.errors import AlloygenError
 from alloygen.hamiltonian import ClusterHamiltonian, ClusterTable, ising_hamiltonian
@@ -73,13 +74,16 @@ def test_blocks_of_sites_keep_the_contract(case: str, group: int) -> None:
     check_model(randomize(model), conditions)
 
 
-def _shift_logits(model: AnyOrderModel) -> None:
-    """Make conditionals depend on what is undecided."""
+def _shift_marginals(model: AnyOrderModel) -> None:
+    """Make marginals depend on what is undecided."""
     network = model.network
     honest = network.forward
-    network.forward = lambda inputs, condition, *rest: (
-        honest(inputs, condition, *rest) + 0.1 * inputs[..., :1].roll(1, -2)
-    )
+
+    def forward(inputs: Tensor, condition: Tensor, *rest: Tensor) -> Tensor:
+        outputs = honest(inputs, condition, *rest)
+        return torch.cat([outputs[..., :-1], outputs[..., -1:] + 0.1 * inputs[..., :1].roll(-1, -2)], dim=-1)
+
+    network.forward = forward
 
 
 def _unpin(model: AnyOrderModel) -> None:
@@ -98,7 +102,7 @@ def _break_symmetry(model: AnyOrderModel) -> None:
 @pytest.mark.parametrize(
     ("family", "damage", "message"),
     [
-        ("fixed", _shift_logits, "see later sites"),
+        ("fixed", _shift_marginals, "see later sites"),
         ("ao_mam", _unpin, "not its energy"),
         ("ao_mam", _break_symmetry, "log q changes"),
     ],
