@@ -1,4 +1,4 @@
-"""Train every published model: Ising 10x10 and 16x16, Cu-Au 2x2x4, 4x4x4 and 4x4x8, on one GPU or on a CPU.
+"""Train every published model, Ising from 10x10 to 32x32 and Cu-Au from 16 to 512 sites, on one GPU or on a CPU.
 
 Where icet is installed, compile the problems once; then train them anywhere, a GPU node that has torch, NumPy, SciPy, numba
 and safetensors alone included:
@@ -57,9 +57,9 @@ class System:
         return alloygen.Problem.from_cluster_expansion(alloygen.datasets.cuau(), repeats)
 
 
-def ising(side: int, init: str | None = None) -> System:
+def ising(side: int, init: str | None = None, group: int = 4) -> System:
     """Return the Ising model of side x side sites."""
-    options = () if init else ("--temperatures", "1.5", "4.0", "--group", "4")
+    options = () if init else ("--temperatures", "1.5", "4.0", "--group", str(group))
     conditions = tuple((t, {}) for t in (1.5, 2.0, 2.269, 2.5, 3.0, 4.0))
     return System(("ising", (side, side)), options, conditions, init)
 
@@ -74,10 +74,15 @@ def copper_gold(repeats: tuple[int, int, int], group: int, init: str | None = No
 #: Larger cells go on from the models of smaller ones, which come before them.
 SYSTEMS: dict[str, System] = {
     "ising_10x10": ising(10),
+    "ising_15x15": ising(15, group=3),
     "ising_16x16": ising(16, "ising_10x10"),
+    "ising_20x20": ising(20, "ising_16x16"),
+    "ising_32x32": ising(32, "ising_20x20"),
     "cuau_2x2x4": copper_gold((2, 2, 4), 1),
     "cuau_4x4x4": copper_gold((4, 4, 4), 4),
     "cuau_4x4x8": copper_gold((4, 4, 8), 4, "cuau_4x4x4"),
+    "cuau_4x8x8": copper_gold((4, 8, 8), 4, "cuau_4x4x8"),
+    "cuau_8x8x8": copper_gold((8, 8, 8), 4, "cuau_4x8x8"),
 }
 
 

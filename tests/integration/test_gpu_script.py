@@ -64,5 +64,8 @@ def test_train_skip_and_go_on(
 
 def test_every_published_model_has_a_problem(script: ModuleType) -> None:
     """Blocks of the chosen sizes fit the lattices, and windows hold the conditions that are judged."""
-    sites = {name: script.SYSTEMS[name].problem().n_sites for name in script.SYSTEMS}
-    assert sites == {"ising_10x10": 100, "ising_16x16": 256, "cuau_2x2x4": 16, "cuau_4x4x4": 64, "cuau_4x4x8": 128}
+    sites = {name: system.problem().n_sites for name, system in script.SYSTEMS.items()}
+    assert sites == {
+        "ising_10x10": 100, "ising_15x15": 225, "ising_16x16": 256, "ising_20x20": 400, "ising_32x32": 1024,
+        "cuau_2x2x4": 16, "cuau_4x4x4": 64, "cuau_4x4x8": 128, "cuau_4x8x8": 256, "cuau_8x8x8": 512,
+    }  # fmt: skip
