@@ -138,7 +138,7 @@ class CausalModel(AnyOrderModel):
             groups, size = len(site_orders), self.config.group
             rows = self.labels[site_orders[:, :, None], site_orders[:, None, :]]
             rows = rows.view(groups, self.n_steps, size, self.n_steps, size).transpose(2, 3).flatten(3)
-            keys = rows @ self.key_weights
+            keys = (rows * self.key_weights).sum(dim=-1)  # GPUs multiply no matrices of integers
             target = torch.searchsorted(self.class_keys, keys).clamp_max(self.n_pair_classes - 1)
             if not torch.equal(self.class_keys[target], keys):
                 raise LatticeError(
