@@ -444,7 +444,7 @@ class FittedModel:
             If the condition is unusable or outside the window.
         """
         draws = self.draw(n, temperature=temperature, chemical_potentials=chemical_potentials, counts=counts, seed=seed)
-        structures = self.problem.atoms(draws.occupation.cpu())
+        structures = self.problem.atoms(draws.occupation)
         assert isinstance(structures, list)
         for atoms, energy, log_weight in zip(
             structures, draws.energy.tolist(), draws.log_weights.tolist(), strict=True
@@ -473,7 +473,7 @@ class FittedModel:
         if n < 1:
             raise AlloygenError(f"n = {n} draws: expected at least 1", n=n)
         conditions = self._conditions(temperature, chemical_potentials, counts)
-        return draw(self.model, conditions, n, orders=self._orders, kind=self.site_order, seed=seed)
+        return draw(self.model, conditions, n, orders=self._orders, kind=self.site_order, seed=seed).cpu()
 
     @torch.no_grad()
     def marginal(

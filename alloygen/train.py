@@ -105,6 +105,7 @@ _TRAINING = {
     "batch": int,
     "groups": int,
     "drawn_batch": int,
+    "drawn_groups": int,
     "micro_batches": int,
     "learning_rate": float,
     "precision": str,

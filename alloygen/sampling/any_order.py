@@ -13,8 +13,8 @@ from alloygen.hamiltonian.conditions import Conditions
 from alloygen.models import AnyOrderModel
 from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
 
-#: Draws that share a site order, and draws of one pass.
-GROUP = 2048
+#: Draws that share a site order and are made in one pass, on a CPU and on a GPU, which is as fast for all of them as for one.
+ON_CPU, ON_GPU = 2048, 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +40,15 @@ class Draws:
     energy: Tensor
     log_weights: Tensor
     counts: Tensor
+
+    def cpu(self) -> Draws:
+        """The same in the CPU's memory."""
+        return Draws(**{name: values.cpu() for name, values in vars(self).items()})
+
+
+def draws_per_pass(device: torch.device) -> int:
+    """Number of draws that one pass makes best."""
+    return ON_GPU if device.type == "cuda" else ON_CPU
 
 
 def species_counts(hamiltonian: ClusterHamiltonian, occupation: Tensor) -> Tensor:
@@ -135,7 +144,7 @@ def draw(
     orders: SiteOrders,
     kind: SiteOrderKind,
     seed: int,
-    group: int = GROUP,
+    group: int | None = None,
 ) -> Draws:
     """Draw n independent configurations under one condition.
 
@@ -152,8 +161,10 @@ def draw(
     seed
         Seed of the draws.
     group
-        Draws that share a site order. Weights of different orders have the same mean, so sharing biases nothing.
+        Draws that share a site order; :func:`draws_per_pass` unless given. Weights of different orders have the same mean,
+        so sharing biases nothing.
     """
+    group = group or draws_per_pass(model.device)
     numpy_generator = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(int(numpy_generator.integers(2**62)))
     occupations, log_qs = [], []

@@ -17,7 +17,7 @@ from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.hamiltonian.conditions import Conditions
 from alloygen.models import AnyOrderModel
 from alloygen.reference.monte_carlo import MetropolisSampler
-from alloygen.sampling.any_order import GROUP, draw_along, log_boltzmann, species_counts
+from alloygen.sampling.any_order import draw_along, draws_per_pass, log_boltzmann, species_counts
 from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
 from alloygen.thermo.condition_samples import ConditionSamples
 
@@ -69,8 +69,9 @@ def draw_conditions(
     generator = torch.Generator().manual_seed(int(numpy_generator.integers(2**62)))
     index = numpy_generator.permutation(np.repeat(np.arange(len(conditions)), n_samples))
     parts: list[dict[str, Array]] = []
-    for low in range(0, len(index), GROUP):
-        rows = index[low : low + GROUP]
+    per_pass = draws_per_pass(model.device)
+    for low in range(0, len(index), per_pass):
+        rows = index[low : low + per_pass]
         batch = conditions[torch.from_numpy(rows)]
         order = orders.draw(kind, 1, numpy_generator)[0]
         occupation, log_q = draw_along(model, order, batch, len(rows), generator)
@@ -82,7 +83,7 @@ def draw_conditions(
         shared = {"condition": rows, "draw": np.arange(low, low + len(rows)), "log_weights": log_weights}
         parts += [shared | step for step in walk]
         if progress is not None:
-            progress(min(1.0, (low + GROUP) / len(index)))
+            progress(min(1.0, (low + per_pass) / len(index)))
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     sort = np.argsort(joined["condition"], kind="stable")
     joined = {name: array[sort] for name, array in joined.items()}

@@ -21,12 +21,14 @@ from torch import Tensor
 
 from alloygen.hamiltonian.conditions import Conditions
 from alloygen.models import AnyOrderModel
-from alloygen.sampling.any_order import log_weights_along
+from alloygen.sampling.any_order import draws_per_pass, log_weights_along
 from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
 from alloygen.training.random_conditions import random_conditions
 
-#: Fewest and most conditions, draws at each of them, and conditions that share a site order.
-MIN_CONDITIONS, MAX_CONDITIONS, N_DRAWS, CONDITIONS_PER_PASS = 64, 1024, 16, 32
+#: Fewest and most conditions, and draws at each of them.
+MIN_CONDITIONS, MAX_CONDITIONS, N_DRAWS = 64, 1024, 16
+#: Conditions that share a pass through the whole model, where nothing is drawn.
+CONDITIONS_PER_PASS = 32
 #: Every which condition is left out of the fit.
 LEFT_OUT = 8
 #: Share of the conditions of every interval that lie on either of its ends.
@@ -101,7 +103,7 @@ def _estimates(
     orders = SiteOrders.of(model)
     draws = torch.Generator().manual_seed(int(generator.integers(2**62)))
     parts = []
-    for rows in torch.arange(len(conditions)).split(CONDITIONS_PER_PASS):
+    for rows in torch.arange(len(conditions)).split(draws_per_pass(model.device) // N_DRAWS):
         order = orders.draw(kind, 1, generator)[0]
         parts.append(log_weights_along(model, order, conditions[rows], N_DRAWS, draws).cpu())
     log_weights = torch.cat(parts)
