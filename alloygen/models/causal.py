@@ -9,7 +9,7 @@ space group: q(g s | g sigma) = q(s | sigma).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from alloygen.lattice.blocks import site_blocks
 from alloygen.models.any_order import AnyOrderModel, Chain
 from alloygen.models.canonical import CanonicalPrior, CanonicalSteps, Informed
 from alloygen.models.config import ModelConfig
-from alloygen.models.networks.causal_transformer import CausalTransformer
+from alloygen.models.networks.causal_transformer import CausalTransformer, Seen
 from alloygen.models.networks.log_partition import LogPartition
 
 
@@ -81,7 +81,12 @@ class CausalModel(AnyOrderModel):
         outcomes = torch.tensor(list(product(range(self.max_species), repeat=size)), dtype=torch.int64)
         self.constant("outcomes", outcomes)  # (K, m)
         self.constant("radix", self.max_species ** torch.arange(size - 1, -1, -1))
-        self._number_pairs(site_blocks(hamiltonian.lattice, size))
+        blocks = site_blocks(hamiltonian.lattice, size)
+        self._number_pairs(blocks)
+        block = np.full(hamiltonian.lattice.n_sites, -1)
+        block[blocks] = np.arange(len(blocks))[:, None]
+        self.constant("block", torch.from_numpy(block))
+        self.constant("interacting", torch.from_numpy(_interacting(hamiltonian, block)))
         self.canonical = CanonicalPrior(hamiltonian) if config.ensemble == "canonical" else None
         if self.canonical and window.chemical_potentials:
             raise WindowError(
@@ -107,6 +112,8 @@ class CausalModel(AnyOrderModel):
     radix: Tensor
     class_keys: Tensor
     key_weights: Tensor
+    block: Tensor
+    interacting: Tensor
 
     # ------------------------------------------------------------------ tokens
 
@@ -146,6 +153,19 @@ class CausalModel(AnyOrderModel):
                     f"SiteOrders(lattice, group={size})"
                 )
         return target, nn.functional.pad(target[:, :, :-1], (1, 0), value=self.n_pair_classes)
+
+    def _seen_until(self, site_orders: Tensor) -> Tensor:
+        """Last step that sees each token, shape (G, L): the last one whose sites interact with what the token tells.
+
+        Token j tells what was decided at step j - 1; the first one tells nothing, and all see it.
+        """
+        length = self.n_steps
+        if not self.config.blanket:
+            return torch.full((len(site_orders), length), length - 1, device=site_orders.device)
+        order = self.block[site_orders.view(len(site_orders), length, -1)[:, :, 0]]
+        place = torch.arange(length, device=site_orders.device)
+        last = torch.where(self.interacting[order[:, :, None], order[:, None, :]], place, -1).amax(dim=2)
+        return torch.maximum(nn.functional.pad(last[:, :-1], (1, 0), value=length - 1), place)
 
     def tokens(self, site_orders: Tensor) -> Tokens:
         """Describe the tokens of site orders (G, n_active)."""
@@ -221,7 +241,7 @@ class CausalModel(AnyOrderModel):
         inputs = self.token_inputs(tokens, previous, informed.logits, grouped, decided, informed.remaining)
         target, known = self._order_labels(site_orders)
         condition = self.condition_inputs(conditions).view(groups, n, -1)
-        outputs = self.network(inputs, condition, target, known)
+        outputs = self.network(inputs, condition, target, known, self._seen_until(site_orders))
         log_q = (informed.logits + outputs[..., :-1]).log_softmax(dim=-1).gather(3, outcome)[..., 0]
         empty = informed.empty + self.added_log_partition(condition)
         return self.chain(
@@ -306,10 +326,13 @@ class CausalDecoder:
         order = site_order.to(model.device)[None]
         conditions = conditions.to(model.device)
         inputs = model.condition_inputs(conditions)
-        self.cache, self.condition, self.modulations = model.network.start(n, model.n_steps, inputs)
         self.conditions = conditions.in_groups(1)
         self.tokens = model.tokens(order)
-        self.target, self.known = (labels[0] for labels in model._order_labels(order))
+        self.slots, holders = _slots(model._seen_until(order)[0].cpu().numpy())
+        held = torch.from_numpy(holders).to(model.device)
+        self.target, self.known = (labels[0].gather(1, held.clamp_min(0)) for labels in model._order_labels(order))
+        self.hidden = held < 0
+        self.cache, self.condition, self.modulations = model.network.start(n, held.shape[1], inputs)
         if model.canonical is None:
             self.fields = TokenFields.build(model.hamiltonian, self.tokens.sites[0].cpu().numpy())
         else:
@@ -326,11 +349,13 @@ class CausalDecoder:
         base, remaining = self._informed(token, k)
         decided = torch.full((1,), k, device=model.device)
         inputs = model.token_inputs(token, self.previous[None, :, None], base, self.conditions, decided, remaining)
-        seen = slice(0, k + 1)
-        outputs = model.network.step(
-            inputs[0, :, 0], self.condition, self.modulations, self.target[k, seen], self.known[k, seen], self.cache
-        )
+        outputs = model.network.step(inputs[0, :, 0], self.condition, self.modulations, self._seen(k), self.cache)
         return (base[0, :, 0] + outputs[:, :-1]).log_softmax(dim=-1)
+
+    def _seen(self, k: int) -> Seen:
+        """What token k sees."""
+        used = slice(0, max(self.slots[: k + 1]) + 1)
+        return Seen(self.slots[k], self.target[k, used], self.known[k, used], self.hidden[k, used])
 
     def _informed(self, token: Tokens, k: int) -> tuple[Tensor, Tensor | None]:
         """Energy-informed logits (1, n, 1, K) of token k, and the network's inputs about remaining atoms."""
@@ -360,3 +385,45 @@ class CausalDecoder:
             low, high = model.hamiltonian.feature_start[site : site + 2]
             table = torch.as_tensor(model.hamiltonian.point_table[site], device=model.device)
             self.features[:, low:high] = table[codes[:, member], : high - low]
+
+
+def _interacting(hamiltonian: ClusterHamiltonian, block: np.ndarray) -> np.ndarray:
+    """Whether two blocks have sites in a common cluster, shape (n_blocks, n_blocks); every block does with itself."""
+    of_feature = np.append(block[hamiltonian.feature_site], -1)[hamiltonian.polynomial.features]
+    pairs = np.eye(block.max() + 1, dtype=bool)
+    for one, other in combinations(of_feature.T, 2):
+        both = (one >= 0) & (other >= 0)
+        pairs[one[both], other[both]] = pairs[other[both], one[both]] = True
+    return pairs
+
+
+def _slots(until: np.ndarray) -> tuple[list[int], np.ndarray]:
+    """Give every token a slot of the cache until the last one that sees it is decided.
+
+    Parameters
+    ----------
+    until
+        Last token that sees each, shape (L,).
+
+    Returns
+    -------
+    slots
+        Of every token.
+    holders
+        The tokens in the slots when each is decided, shape (L, n_slots); -1 for none.
+
+    Examples
+    --------
+    >>> slots, holders = _slots(np.array([3, 1, 2, 3]))
+    >>> slots, holders.tolist()
+    ([0, 1, 1, 1], [[0, -1], [0, 1], [0, 2], [0, 3]])
+    """
+    slots: list[int] = []
+    held = np.full((len(until), len(until)), -1)
+    for token in range(len(until)):
+        now = held[token]
+        if token:
+            now[:] = np.where(until[held[token - 1]] >= token, held[token - 1], -1)
+        slots.append(int(np.argmax(now < 0)))
+        now[slots[-1]] = token
+    return slots, np.ascontiguousarray(held[:, : max(slots) + 1])

@@ -27,6 +27,9 @@ class ModelConfig:
         Features per token, blocks, and attention heads (width is a multiple of heads).
     group
         Sites that one token of a causal model decides together.
+    blanket
+        Whether a token of a causal model sees, of what is known, only the sites that interact with undecided ones. What lies
+        behind this Markov blanket changes no conditional, so it is left out (and of the cache of draws). False: all that is known.
     encoding
         How the sites of a masked Transformer know of each other: "pair_orbit", "rope", "absolute" or "none". Causal models
         and the GNN always use pair orbits, MLPs know their sites by position.
@@ -41,6 +44,7 @@ class ModelConfig:
     depth: int = 3
     heads: int = 4
     group: int = 1
+    blanket: bool = True
     encoding: str = "pair_orbit"
     ensemble: str = "semigrand"
 

@@ -1,6 +1,6 @@
 """Causal Transformer over sites in the order in which they are decided.
 
-Token k stands for the decision of site ``order[k]``. It sees earlier tokens through attention whose bias depends on
+Token k stands for the decision of site ``order[k]``. It sees those earlier tokens that are not hidden through attention whose bias depends on
 two symmetry orbits: that of the pair (its own site, their site), and that of the pair (its own site, the site whose
 species they carry, which is the one decided just before). Nothing else tells sites apart, so the network is exactly
 equivariant under the supercell's space group.
@@ -21,11 +21,31 @@ from alloygen.models.networks.layers import AttentionBlock, condition_embedding,
 
 @dataclass
 class KeyValueCache:
-    """Keys and values of the tokens so far, one pair per block, each (n, H, L, d) of which ``length`` are filled."""
+    """Keys and values of tokens, one pair per block, each (n, H, slots, d), and the number of tokens so far."""
 
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
     length: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a token sees in the cache.
+
+    Attributes
+    ----------
+    slot
+        Where the token's own key and value go; a token that no later one sees leaves it to another.
+    target, known
+        Pair labels of the tokens in the slots 0, 1, ..., shape (S,).
+    hidden
+        Slots without a token that is seen, shape (S,), bool; never the own one.
+    """
+
+    slot: int
+    target: Tensor
+    known: Tensor
+    hidden: Tensor
 
 
 class Block(AttentionBlock):
@@ -43,16 +63,18 @@ class Block(AttentionBlock):
         bias = self.bias_target[:, target] + self.bias_known[:, known]  # (H, G, L, K)
         return bias.transpose(0, 1)
 
-    def step(self, x: Tensor, modulation: list[Tensor], bias: Tensor, cache: KeyValueCache, index: int) -> Tensor:
-        """One token: x (n, D), modulation 4 x (n or 1, D), bias (H, K) over the K tokens so far, this one included."""
+    def step(self, x: Tensor, modulation: list[Tensor], seen: Seen, cache: KeyValueCache, index: int) -> Tensor:
+        """One token: x (n, D), modulation 4 x (n or 1, D)."""
+        bias = self.bias_target[:, seen.target] + self.bias_known[:, seen.known]  # (H, S)
+        bias = bias.masked_fill(seen.hidden, -torch.inf)
         n, width = x.shape
         scale, shift, scale_2, shift_2 = modulation
         h = torch.addcmul(shift, norm(x), 1 + scale)
         q, k, v = self.project(h).view(n, 3, self.heads, width // self.heads).unbind(1)  # each (n, H, d)
         keys, values = cache.keys[index], cache.values[index]
-        keys[:, :, cache.length], values[:, :, cache.length] = k, v
-        filled = slice(0, cache.length + 1)
-        scores = (keys[:, :, filled] @ q.unsqueeze(-1)).squeeze(-1)  # (n, H, K)
+        keys[:, :, seen.slot], values[:, :, seen.slot] = k, v
+        filled = slice(0, len(seen.target))
+        scores = (keys[:, :, filled] @ q.unsqueeze(-1)).squeeze(-1)  # (n, H, S)
         weights = torch.add(bias, scores, alpha=(width // self.heads) ** -0.5).softmax(dim=-1)
         h = (weights.unsqueeze(2) @ values[:, :, filled]).reshape(n, width)
         x = x + self.mix(h)
@@ -86,22 +108,33 @@ class CausalTransformer(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads, n_orbits + 1, 4 * width) for _ in range(depth))
         self.out = zero_linear(width, n_outputs)
 
-    def forward(self, inputs: Tensor, condition: Tensor, target: Tensor, known: Tensor) -> Tensor:
-        """Outputs (G, n, L, n_outputs) of inputs (G, n, L, n_inputs), condition (G, n, C), labels (G, L, L)."""
-        length = inputs.shape[2]
-        future = torch.ones(length, length, dtype=torch.bool, device=inputs.device).triu(1)
+    def forward(self, inputs: Tensor, condition: Tensor, target: Tensor, known: Tensor, until: Tensor) -> Tensor:
+        """Outputs (G, n, L, n_outputs).
+
+        Parameters
+        ----------
+        inputs, condition
+            Shapes (G, n, L, n_inputs) and (G, n, C).
+        target, known
+            Pair labels, shape (G, L, L).
+        until
+            Last token that sees each, shape (G, L).
+        """
+        place = torch.arange(inputs.shape[2], device=inputs.device)
+        hidden = ((place > place[:, None]) | (until[:, None] < place[:, None]))[:, None]
         c = self.condition(condition)
         x = self.embed(inputs) + c.unsqueeze(2)
         for block in self.blocks:
-            bias = block.attention_bias(target, known).masked_fill(future, -torch.inf)  # type: ignore[operator]
+            bias = block.attention_bias(target, known).masked_fill(hidden, -torch.inf)  # type: ignore[operator]
             x = block(x, block.modulation(c), bias.unsqueeze(1))  # type: ignore[operator]
         return self.out(norm(x))
 
-    def start(self, n: int, length: int, condition: Tensor) -> tuple[KeyValueCache, Tensor, list[list[Tensor]]]:
+    def start(self, n: int, slots: int, condition: Tensor) -> tuple[KeyValueCache, Tensor, list[list[Tensor]]]:
         """Return an empty cache, the embedded condition (n or 1, D) and every block's modulation."""
-        shape = (n, self.heads, length, self.width // self.heads)
+        # Zeros, as what is hidden is multiplied by zero.
+        shape = (n, self.heads, slots, self.width // self.heads)
         cache = KeyValueCache(
-            [condition.new_empty(shape) for _ in self.blocks], [condition.new_empty(shape) for _ in self.blocks]
+            [condition.new_zeros(shape) for _ in self.blocks], [condition.new_zeros(shape) for _ in self.blocks]
         )
         c = self.condition(condition)
         return cache, c, [block.modulation(c) for block in self.blocks]  # type: ignore[operator]
@@ -111,14 +144,12 @@ class CausalTransformer(nn.Module):
         inputs: Tensor,
         condition: Tensor,
         modulations: list[list[Tensor]],
-        target: Tensor,
-        known: Tensor,
+        seen: Seen,
         cache: KeyValueCache,
     ) -> Tensor:
-        """Outputs (n, n_outputs) of the next token, inputs (n, n_inputs), labels (K,) over the tokens so far."""
+        """Outputs (n, n_outputs) of the next token from its inputs (n, n_inputs) and what it sees."""
         x = self.embed(inputs) + condition
         for index, (block, modulation) in enumerate(zip(self.blocks, modulations, strict=True)):
-            bias = block.bias_target[:, target] + block.bias_known[:, known]  # type: ignore[index]
-            x = block.step(x, modulation, bias, cache, index)  # type: ignore[operator]
+            x = block.step(x, modulation, seen, cache, index)  # type: ignore[operator]
         cache.length += 1
         return self.out(norm(x))
