@@ -15,6 +15,8 @@ from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
 
 #: Draws that share a site order and are made in one pass, on a CPU and on a GPU, which is as fast for all of them as for one.
 ON_CPU, ON_GPU = 2048, 8192
+#: Sites of all draws of a pass, at most, so that those of large lattices fit into memory.
+MAX_SITES = {ON_CPU: 2**20, ON_GPU: 2**23}
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +48,10 @@ class Draws:
         return Draws(**{name: values.cpu() for name, values in vars(self).items()})
 
 
-def draws_per_pass(device: torch.device) -> int:
+def draws_per_pass(model: AnyOrderModel) -> int:
     """Number of draws that one pass makes best."""
-    return ON_GPU if device.type == "cuda" else ON_CPU
+    most = ON_GPU if model.device.type == "cuda" else ON_CPU
+    return max(1, min(most, MAX_SITES[most] // model.n_active))
 
 
 def species_counts(hamiltonian: ClusterHamiltonian, occupation: Tensor) -> Tensor:
@@ -164,7 +167,7 @@ def draw(
         Draws that share a site order; :func:`draws_per_pass` unless given. Weights of different orders have the same mean,
         so sharing biases nothing.
     """
-    group = group or draws_per_pass(model.device)
+    group = group or draws_per_pass(model)
     numpy_generator = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(int(numpy_generator.integers(2**62)))
     occupations, log_qs = [], []

@@ -69,7 +69,7 @@ def draw_conditions(
     generator = torch.Generator().manual_seed(int(numpy_generator.integers(2**62)))
     index = numpy_generator.permutation(np.repeat(np.arange(len(conditions)), n_samples))
     parts: list[dict[str, Array]] = []
-    per_pass = draws_per_pass(model.device)
+    per_pass = draws_per_pass(model)
     for low in range(0, len(index), per_pass):
         rows = index[low : low + per_pass]
         batch = conditions[torch.from_numpy(rows)]

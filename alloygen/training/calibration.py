@@ -103,7 +103,7 @@ def _estimates(
     orders = SiteOrders.of(model)
     draws = torch.Generator().manual_seed(int(generator.integers(2**62)))
     parts = []
-    for rows in torch.arange(len(conditions)).split(draws_per_pass(model.device) // N_DRAWS):
+    for rows in torch.arange(len(conditions)).split(draws_per_pass(model) // N_DRAWS):
         order = orders.draw(kind, 1, generator)[0]
         parts.append(log_weights_along(model, order, conditions[rows], N_DRAWS, draws).cpu())
     log_weights = torch.cat(parts)
