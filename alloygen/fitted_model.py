@@ -14,6 +14,7 @@ import torch
 from alloygen.errors import AlloygenError, CheckpointError, CompositionError, OccupationError
 from alloygen.estimate import Estimate
 from alloygen.files import read_file, write_file
+from alloygen.fractions import Progress
 from alloygen.hamiltonian.conditions import Conditions, ConditionWindow
 from alloygen.hamiltonian.serialization import hamiltonian_from_record, hamiltonian_to_record
 from alloygen.models import AnyOrderModel, ModelConfig, build_model
@@ -143,6 +144,7 @@ class FittedModel:
         estimator: str = "importance sampling",
         extrapolate: bool = False,
         seed: int = 0,
+        progress: Progress | None = None,
     ) -> Estimate:
         """Estimate the grand potential Phi = -k_B T ln Xi from the model's draws.
 
@@ -167,6 +169,8 @@ class FittedModel:
             Whether to go outside the window. The weights stay exact there; how usable they are, the verdict says.
         seed
             Seed of draws and bootstrap.
+        progress
+            Called with the finished fraction.
 
         Returns
         -------
@@ -185,7 +189,7 @@ class FittedModel:
             raise AlloygenError(f"estimator = {estimator!r}: expected one of {', '.join(map(repr, ESTIMATORS))}")
         return ESTIMATORS[estimator](
             self.model, conditions, n_samples, orders=self._orders, kind=self.site_order, reference=self.held_out(),
-            seed=seed,
+            seed=seed, progress=progress,
         )  # fmt: skip
 
     # ------------------------------------------------------------------ other supercells
@@ -432,8 +436,9 @@ class FittedModel:
         chemical_potentials: Mapping[str, float] | None = None,
         counts: Mapping[str, int] | None = None,
         seed: int = 0,
+        progress: Progress | None = None,
     ) -> list[Atoms]:
-        """Draw n independent structures from the model.
+        """Draw n independent structures from the model; ``progress`` is called with the finished fraction.
 
         Each carries ``info["energy"]`` (energy units per supercell) and ``info["log_weight"]``: averages over the
         target are averages weighted by exp(log_weight).
@@ -443,7 +448,14 @@ class FittedModel:
         TemperatureError, ChemicalPotentialError, WindowError
             If the condition is unusable or outside the window.
         """
-        draws = self.draw(n, temperature=temperature, chemical_potentials=chemical_potentials, counts=counts, seed=seed)
+        draws = self.draw(
+            n,
+            temperature=temperature,
+            chemical_potentials=chemical_potentials,
+            counts=counts,
+            seed=seed,
+            progress=progress,
+        )
         structures = self.problem.atoms(draws.occupation)
         assert isinstance(structures, list)
         for atoms, energy, log_weight in zip(
@@ -460,8 +472,11 @@ class FittedModel:
         chemical_potentials: Mapping[str, float] | None = None,
         counts: Mapping[str, int] | None = None,
         seed: int = 0,
+        progress: Progress | None = None,
     ) -> Draws:
         """Draw n independent configurations as arrays, with log q, energies and log weights.
+
+        ``progress`` is called with the finished fraction.
 
         Raises
         ------
@@ -473,7 +488,9 @@ class FittedModel:
         if n < 1:
             raise AlloygenError(f"n = {n} draws: expected at least 1", n=n)
         conditions = self._conditions(temperature, chemical_potentials, counts)
-        return draw(self.model, conditions, n, orders=self._orders, kind=self.site_order, seed=seed).cpu()
+        return draw(
+            self.model, conditions, n, orders=self._orders, kind=self.site_order, seed=seed, progress=progress
+        ).cpu()
 
     @torch.no_grad()
     def marginal(

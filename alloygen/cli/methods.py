@@ -11,6 +11,7 @@ from typing import Any
 
 from alloygen.errors import AlloygenError, CheckpointError
 from alloygen.estimate import Estimate
+from alloygen.fractions import part_of
 from alloygen.problem import Problem
 
 #: A condition: "temperature", and "chemical_potentials" or "counts".
@@ -101,7 +102,7 @@ class Request:
             _check_folder_of_runs(self.folder, n)
         for k in range(n):
             folder = self.folder if self.folder is None or n == 1 else self.folder / f"run-{k + 1}"
-            part = None if progress is None else _part(progress, k, n)
+            part = part_of(progress, k / n, (k + 1) / n)
             yield self.seed + k, {"folder": folder, "progress": part}
 
 
@@ -113,10 +114,6 @@ class Method:
     samples: str
     default: int
     least: int
-
-
-def _part(progress: Callable[[float], None], k: int, n: int) -> Callable[[float], None]:
-    return lambda fraction: progress((k + fraction) / n)
 
 
 def _check_folder_of_runs(folder: Path, n: int) -> None:

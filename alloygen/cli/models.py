@@ -35,6 +35,7 @@ from alloygen.errors import ChemicalPotentialError
 from alloygen.fitted_model import load, resolve_device
 from alloygen.fitting import fit, parse_budget
 from alloygen.inputs import check_folder, check_target, read_model_config, read_problem, read_windows
+from alloygen.progress import fraction_bar
 from alloygen.reference.enumeration import enumerate_configurations
 
 
@@ -119,7 +120,8 @@ def free_energy_command(
     enumeration = enumerate_configurations(fitted.problem.hamiltonian) if exact else None
     estimates, records, rows = [], [], []
     for number, condition in enumerate(conditions):
-        estimate = fitted.free_energy(**condition, n_samples=samples, seed=seed + number)
+        with fraction_bar(f"condition {number + 1} of {len(conditions)}") as progress:
+            estimate = fitted.free_energy(**condition, n_samples=samples, seed=seed + number, progress=progress)
         truth = enumeration.averages(**condition).grand_potential if enumeration else None
         estimates.append(estimate)
         records.append({**estimate.as_dict(), **({} if truth is None else {"exact_value": truth})})
@@ -147,6 +149,8 @@ def sample_command(
     conditions = read_conditions([temperature], chemical_potential)
     if len(conditions) > 1:
         raise ChemicalPotentialError("samples have one condition: give one --chemical-potential per species")
-    structures = load(model, device=device).sample(n, **conditions[0], seed=seed)
+    fitted = load(model, device=device)
+    with fraction_bar("drawing") as progress:
+        structures = fitted.sample(n, **conditions[0], seed=seed, progress=progress)
     write_structures(output, structures)
     console().print(f"wrote {output}: {n} structures of {len(structures[0])} sites", highlight=False)

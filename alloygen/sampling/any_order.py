@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alloygen.fractions import Progress, part_of
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.hamiltonian.conditions import Conditions
 from alloygen.models import AnyOrderModel
@@ -70,14 +71,20 @@ def log_boltzmann(hamiltonian: ClusterHamiltonian, energy: Tensor, counts: Tenso
 
 @torch.no_grad()
 def draw_along(
-    model: AnyOrderModel, site_order: Tensor, conditions: Conditions, n: int, generator: torch.Generator
+    model: AnyOrderModel,
+    site_order: Tensor,
+    conditions: Conditions,
+    n: int,
+    generator: torch.Generator,
+    progress: Progress | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Draw n configurations along one site order; return codes (n, n_sites) and log q (n,).
 
-    ``conditions`` holds one condition per configuration, or a single one for all.
+    ``conditions`` holds one condition per configuration, or a single one for all; ``progress`` is called with the finished
+    fraction.
     """
     nothing = torch.zeros(n, model.hamiltonian.lattice.n_sites, dtype=torch.int64, device=model.device)
-    return redraw_along(model, site_order, conditions, nothing, 0, generator)
+    return redraw_along(model, site_order, conditions, nothing, 0, generator, progress)
 
 
 @torch.no_grad()
@@ -88,6 +95,7 @@ def redraw_along(
     occupation: Tensor,
     kept: int,
     generator: torch.Generator,
+    progress: Progress | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Keep the first sites of an order and draw the others; return codes (n, n_sites) and log q (n,) of what was drawn.
 
@@ -105,6 +113,8 @@ def redraw_along(
         Number of sites whose codes stay; whole steps of the model.
     generator
         Source of the draws.
+    progress
+        Called with the finished fraction.
     """
     n = len(occupation)
     decoder = model.decoder(site_order, conditions, n)
@@ -120,6 +130,8 @@ def redraw_along(
         outcome = (uniform * cumulative[:, -1:] >= cumulative).sum(dim=1).clamp_max(logits.shape[1] - 1)
         log_q += logits.gather(1, outcome[:, None])[:, 0]
         decoder.decide(outcome)
+        if progress is not None:
+            progress((k + 1) / model.n_steps)
     return decoder.occupation, log_q
 
 
@@ -148,6 +160,7 @@ def draw(
     kind: SiteOrderKind,
     seed: int,
     group: int | None = None,
+    progress: Progress | None = None,
 ) -> Draws:
     """Draw n independent configurations under one condition.
 
@@ -166,6 +179,8 @@ def draw(
     group
         Draws that share a site order; :func:`draws_per_pass` unless given. Weights of different orders have the same mean,
         so sharing biases nothing.
+    progress
+        Called with the finished fraction.
     """
     group = group or draws_per_pass(model)
     numpy_generator = np.random.default_rng(seed)
@@ -174,7 +189,8 @@ def draw(
     for low in range(0, n, group):
         size = min(group, n - low)
         order = orders.draw(kind, 1, numpy_generator)[0]
-        occupation, log_q = draw_along(model, order, conditions, size, generator)
+        part = part_of(progress, low / n, (low + size) / n)
+        occupation, log_q = draw_along(model, order, conditions, size, generator, part)
         occupations.append(occupation)
         log_qs.append(log_q)
     occupation, log_q = torch.cat(occupations), torch.cat(log_qs)

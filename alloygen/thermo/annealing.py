@@ -18,6 +18,7 @@ import numpy as np
 
 from alloygen.errors import AlloygenError, WindowError
 from alloygen.estimate import Estimate
+from alloygen.fractions import Progress, part_of
 from alloygen.hamiltonian.conditions import Conditions
 from alloygen.models import AnyOrderModel
 from alloygen.sampling.any_order import draw
@@ -73,6 +74,7 @@ def annealed_free_energy(
     n_islands: int = 16,
     start: Conditions | None = None,
     reference: ReferenceData | None = None,
+    progress: Progress | None = None,
 ) -> Estimate:
     """Estimate the grand potential at one condition from draws at another, annealed.
 
@@ -100,6 +102,8 @@ def annealed_free_energy(
     reference
         Reference samples: they give a lower bound, where the condition is in the window, and show configurations that the model
         misses at the start. Without them the lower bound is -inf.
+    progress
+        Called with the finished fraction, once the start is chosen.
 
     Returns
     -------
@@ -133,8 +137,9 @@ def annealed_free_energy(
     ]
     best = int(np.argmin([path.variance for path in paths]))
     run = _anneal(
-        model, starts[best], paths[best], n_samples // n_islands, n_islands, orders, kind, sweeps_per_step, run_seed
-    )
+        model, starts[best], paths[best], n_samples // n_islands, n_islands, orders, kind, sweeps_per_step, run_seed,
+        progress,
+    )  # fmt: skip
     checks, n_checked = _compare(
         model, starts[best], conditions, orders, kind, reference, pilot_seed, np.random.default_rng(children[2])
     )
@@ -175,18 +180,27 @@ def _anneal(
     kind: SiteOrderKind,
     sweeps_per_step: int,
     seed: int,
+    progress: Progress | None,
 ) -> _Run:
     """Draw the islands' members at the start, each island with site orders of its own, and take them along the path."""
-    parts = [draw(model, start, size, orders=orders, kind=kind, seed=seed + island) for island in range(n_islands)]
+    parts = [
+        draw(
+            model, start, size, orders=orders, kind=kind, seed=seed + island,
+            progress=part_of(progress, 0.5 * island / n_islands, 0.5 * (island + 1) / n_islands),
+        )
+        for island in range(n_islands)
+    ]  # fmt: skip
     log_weights = np.stack([part.log_weights.cpu().numpy() for part in parts])
     occupation = np.concatenate([part.occupation.cpu().numpy() for part in parts])
     population = Population(
         model.hamiltonian, path.beta[0], path.chemical_potentials[0], occupation, log_weights, seed
     )  # fmt: skip
-    for beta, mu in zip(path.beta[1:], path.chemical_potentials[1:], strict=True):
+    for step in range(1, len(path.beta)):
         population.resample()
         population.sweep(sweeps_per_step)
-        population.reweight(beta, mu)
+        population.reweight(path.beta[step], path.chemical_potentials[step])
+        if progress is not None:
+            progress(0.5 + 0.5 * step / (len(path.beta) - 1))
     n = size * n_islands
     return _Run(
         population.log_partition_functions, log_weights.ravel(), population.family_sample_size(),

@@ -17,6 +17,7 @@ import numpy as np
 
 from alloygen.errors import CompositionError
 from alloygen.estimate import Estimate
+from alloygen.fractions import Progress
 from alloygen.hamiltonian.conditions import Conditions
 from alloygen.models import AnyOrderModel
 from alloygen.reference.multistate import import_pymbar
@@ -40,6 +41,7 @@ def acceptance_ratio(
     kind: SiteOrderKind,
     reference: ReferenceData,
     seed: int,
+    progress: Progress | None = None,
 ) -> Estimate:
     """Estimate the grand potential at one condition from draws and reference samples.
 
@@ -53,7 +55,7 @@ def acceptance_ratio(
     """
     begin = time.perf_counter()
     plain, draws, reverse = weigh_draws(
-        model, conditions, n_samples, orders=orders, kind=kind, reference=reference, seed=seed
+        model, conditions, n_samples, orders=orders, kind=kind, reference=reference, seed=seed, progress=progress
     )
     if not len(reverse.log_weights):
         raise CompositionError(

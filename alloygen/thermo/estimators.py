@@ -21,6 +21,7 @@ import torch
 
 from alloygen.errors import AlloygenError
 from alloygen.estimate import Estimate
+from alloygen.fractions import Progress
 from alloygen.hamiltonian.conditions import Conditions, fixed_composition
 from alloygen.models import AnyOrderModel
 from alloygen.reference.diagnostics import statistical_inefficiency
@@ -125,6 +126,7 @@ def importance_sampling(
     kind: SiteOrderKind,
     reference: ReferenceData,
     seed: int,
+    progress: Progress | None = None,
 ) -> tuple[Estimate, Draws]:
     """Estimate the grand potential, or at fixed composition the free energy, at one condition from independent draws.
 
@@ -142,6 +144,8 @@ def importance_sampling(
         Reference samples for the reverse bound.
     seed
         Seed of draws and bootstrap.
+    progress
+        Called with the finished fraction of the draws.
 
     Returns
     -------
@@ -154,7 +158,7 @@ def importance_sampling(
         If fewer than two draws are asked for.
     """
     estimate, draws, _ = weigh_draws(
-        model, conditions, n_samples, orders=orders, kind=kind, reference=reference, seed=seed
+        model, conditions, n_samples, orders=orders, kind=kind, reference=reference, seed=seed, progress=progress
     )
     return estimate, draws
 
@@ -168,6 +172,7 @@ def weigh_draws(
     kind: SiteOrderKind,
     reference: ReferenceData,
     seed: int,
+    progress: Progress | None = None,
 ) -> tuple[Estimate, Draws, ReverseBound]:
     """Do what :func:`importance_sampling` does, and return the reverse bound that it is checked against, too."""
     if n_samples < 2:
@@ -176,7 +181,7 @@ def weigh_draws(
         )
     begin = time.perf_counter()
     generator = np.random.default_rng([seed, 1])
-    draws = draw(model, conditions, n_samples, orders=orders, kind=kind, seed=seed)
+    draws = draw(model, conditions, n_samples, orders=orders, kind=kind, seed=seed, progress=progress)
     log_weights = draws.log_weights.cpu().numpy()
     value = log_mean(log_weights)
     effective, shape = effective_sample_size(log_weights), pareto_k(log_weights)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from alloygen.errors import ChemicalPotentialError, UnreliableError, WindowError
+from alloygen.fractions import part_of
 from alloygen.hamiltonian.conditions import Conditions
 from alloygen.models import AnyOrderModel
 from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
@@ -133,10 +134,10 @@ class ModelSource:
         conditions = Conditions.of(hamiltonian.units, np.repeat(drawn, len(mu)), np.tile(mu, (len(drawn), 1)))
         samples = draw_conditions(
             self.model, conditions, max(2, n_samples // len(conditions)), orders=self.orders, kind=self.kind, seed=seed,
-            n_steps=WALK_STEPS, sweeps_per_step=WALK_SWEEPS, progress=_part(progress, 0.0, 0.5),
+            n_steps=WALK_STEPS, sweeps_per_step=WALK_SWEEPS, progress=part_of(progress, 0.0, 0.5),
         )  # fmt: skip
         found = canonical_free_energy(
-            hamiltonian, samples, grid, order=order, seed=seed, progress=_part(progress, 0.5, 1.0)
+            hamiltonian, samples, grid, order=order, seed=seed, progress=part_of(progress, 0.5, 1.0)
         )
         return found if run is None else against_run(found, run)
 
@@ -155,10 +156,6 @@ def checked_temperatures(units: Any, temperatures: Sequence[float] | Array) -> A
     if not values:
         raise WindowError("temperatures is empty: expected at least one, for example numpy.linspace(300, 1200, 19)")
     return np.unique(values)
-
-
-def _part(progress: Callable[[float], None] | None, low: float, high: float) -> Callable[[float], None] | None:
-    return None if progress is None else lambda fraction: progress(low + (high - low) * fraction)
 
 
 def against_run(free_energy: CanonicalFreeEnergy, check: IndependentCheck) -> CanonicalFreeEnergy:

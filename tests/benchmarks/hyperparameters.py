@@ -70,6 +70,7 @@ VARIANTS = (
     *sizes("depth", (2, 4)),
     *sizes("heads", (2, 8)),
     *sizes("group", (1, 2, 5, 10)),
+    Variant("all known sites", {"blanket": False}),
     Variant("lr 2e-3", training={"learning_rate": 2e-3}),
     Variant("lr 1e-2", training={"learning_rate": 1e-2}),
     *rates("batch", "batch", (256, 1024)),

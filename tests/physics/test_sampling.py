@@ -175,3 +175,16 @@ def test_estimates_print_their_verdict() -> None:
     model = alloygen.fit(alloygen.ising(3, 3), temperatures=(2.0, 3.0), budget="5 steps", progress=False, model=CONFIG)
     estimate = model.free_energy(temperature=2.5, n_samples=500)
     assert "J/site at 2.5 J/k_B" in str(estimate)
+
+
+@pytest.mark.parametrize("estimator", ["importance sampling", "acceptance ratio", "annealed importance sampling"])
+def test_estimates_report_progress(estimator: str) -> None:
+    """Fractions rise to 1, several times in a pass."""
+    model = alloygen.fit(
+        alloygen.ising(2, 3), temperatures=(1.5, 4.0), budget="2 steps", model=CONFIG, progress=False
+    )
+    seen: list[float] = []
+    model.free_energy(temperature=2.0, n_samples=256, estimator=estimator, progress=seen.append)
+    assert seen == sorted(seen)
+    assert len(seen) >= 6
+    assert seen[-1] == pytest.approx(1.0)
