@@ -54,7 +54,8 @@ def _train(options: argparse.Namespace) -> None:
     if options.log_file is not None and first:
         watchers.append(TrainingLog(options.log_file))
     problem = read_problem(options.problem)
-    changes = {name: getattr(options, name) for name in _TRAINING if getattr(options, name) is not None}
+    chosen = {name: getattr(options, name) for name in (*_TRAINING, "recompute")}
+    changes = {name: value for name, value in chosen.items() if value is not None}
     schedule = options.schedule or ("likelihood_then_reverse" if changes else None)
     model = fit(
         problem,
@@ -135,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--schedule", choices=tuple(SCHEDULES), help="objectives (likelihood_then_reverse)")
     add("--family", choices=tuple(FAMILIES), help="family of models (causal)")
     add("--init", type=Path, help="model of another supercell to start from; it decides windows, family and sizes")
+    add("--recompute", action="store_true", default=None, help="less memory for a third more time (recompute of TrainingConfig)")
     for name, kind in _MODEL.items():
         add(f"--{name}", type=kind, help=f"{name} of ModelConfig (chosen for the lattice)")
     for name, kind in _TRAINING.items():

@@ -24,7 +24,7 @@ from alloygen.training.status import Budget
 from alloygen.training.trees import pack, unpack
 
 #: Hyperparameters that change how a step is computed, and its result by rounding alone: a resumed run may change them.
-FREE_CHOICES = ("micro_batches", "compile", "precision")
+FREE_CHOICES = ("micro_batches", "recompute", "compile", "precision")
 
 
 @dataclass(frozen=True)

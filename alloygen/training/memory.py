@@ -66,8 +66,8 @@ def out_of_memory(error: BaseException, step: int, batch: int, current: int, fit
         fix = "no number of micro-batches fits: use a smaller network (ModelConfig(width=..., depth=...))"
     else:
         fix = (
-            f"TrainingConfig(micro_batches={fitting}) gives the same steps in pieces that fit, or "
-            f"batch={max(1, batch * current // fitting)} smaller ones"
+            f"TrainingConfig(micro_batches={fitting}) gives the same steps in pieces that fit, recompute=True needs less for each, "
+            f"or batch={max(1, batch * current // fitting)} makes smaller ones"
         )
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return TrainingError(

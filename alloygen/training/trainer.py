@@ -12,6 +12,7 @@ import torch
 
 from alloygen.errors import AlloygenError, TrainingError
 from alloygen.models import AnyOrderModel, build_model
+from alloygen.models.networks.layers import Stack
 from alloygen.sampling.site_orders import SiteOrderKind
 from alloygen.training.calibration import calibrate
 from alloygen.training.checkpoint import Checkpoints
@@ -79,7 +80,7 @@ class Trainer:
     Raises
     ------
     AlloygenError
-        If the schedule does not fit the model or the reference samples, or the device cannot do what is asked for.
+        If the schedule does not fit the model or the reference samples, or device or network cannot do what is asked for.
     """
 
     def __init__(
@@ -103,6 +104,13 @@ class Trainer:
         )
         self.average = build_model(model.hamiltonian, model.window, model.config).to(model.device)
         self.average.requires_grad_(False).load_state_dict(model.state_dict())
+        if isinstance(model.network, Stack):
+            model.network.recompute = config.recompute
+        elif config.recompute:
+            raise AlloygenError(
+                f"TrainingConfig(recompute=True) with the network {model.config.network!r}: only Transformers recompute; leave "
+                "it out, or use micro_batches to save memory"
+            )
         if config.compile:
             cast(torch.nn.Module, model.network).compile()
         self.step, self.seconds, self.loss = 0, 0.0, math.nan

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from alloygen.models.networks.layers import AttentionBlock, condition_embedding, norm, zero_linear
+from alloygen.models.networks.layers import AttentionBlock, Stack, condition_embedding, norm, zero_linear
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Block(AttentionBlock):
         return x + self.contract(functional.gelu(self.expand(h), approximate="tanh"))
 
 
-class CausalTransformer(nn.Module):
+class CausalTransformer(Stack):
     """Stack of blocks from token inputs to token outputs.
 
     Parameters
@@ -126,7 +126,7 @@ class CausalTransformer(nn.Module):
         x = self.embed(inputs) + c.unsqueeze(2)
         for block in self.blocks:
             bias = block.attention_bias(target, known).masked_fill(hidden, -torch.inf)  # type: ignore[operator]
-            x = block(x, block.modulation(c), bias.unsqueeze(1))  # type: ignore[operator]
+            x = self.through(block, x, block.modulation(c), bias.unsqueeze(1))  # type: ignore[operator]
         return self.out(norm(x))
 
     def start(self, n: int, slots: int, condition: Tensor) -> tuple[KeyValueCache, Tensor, list[list[Tensor]]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 
 def norm(x: Tensor) -> Tensor:
@@ -32,6 +33,21 @@ def zero_linear(n_inputs: int, n_outputs: int) -> nn.Linear:
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+class Stack(nn.Module):
+    """Network made of blocks one after another."""
+
+    #: Whether the backward pass computes what is inside of blocks anew, instead of keeping it in memory.
+    recompute: bool = False
+
+    def through(self, block: nn.Module, *arguments: Tensor | list[Tensor] | None) -> Tensor:
+        """Return what a block makes of its arguments."""
+        if self.recompute and torch.is_grad_enabled():
+            kept: Tensor = checkpoint(block, *arguments, use_reentrant=False, preserve_rng_state=False)
+            return kept
+        made: Tensor = block(*arguments)
+        return made
 
 
 class FeedForward(nn.Module):

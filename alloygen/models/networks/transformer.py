@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from alloygen.lattice.encodings import rope_coordinates, wave_vectors
-from alloygen.models.networks.layers import AttentionBlock, condition_embedding, norm, zero_linear
+from alloygen.models.networks.layers import AttentionBlock, Stack, condition_embedding, norm, zero_linear
 from alloygen.models.networks.spec import NetworkSpec, SiteNetwork
 
 
-class Transformer(SiteNetwork):
+class Transformer(Stack, SiteNetwork):
     """Stack of bidirectional attention blocks.
 
     Parameters
@@ -62,7 +62,7 @@ class Transformer(SiteNetwork):
             x = x + self.places
         biases = [None] * len(self.blocks) if self.biases is None else self.biases[:, :, self.labels]  # (H, L, L) each
         for block, bias in zip(self.blocks, biases, strict=True):
-            x = block(x, block.modulation(c), bias, self.rotation)  # type: ignore[operator]
+            x = self.through(block, x, block.modulation(c), bias, self.rotation)  # type: ignore[operator]
         return self.out(norm(x))
 
 

@@ -236,3 +236,32 @@ def test_budgets_are_read(text: str | float, budget: Budget) -> None:
 def test_bad_budgets_are_refused(text: object) -> None:
     with pytest.raises(BudgetError, match="expected for example"):
         parse_budget(text)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("family", ["causal", "ao_mam"])
+def test_recomputing_changes_memory_and_nothing_else(
+    family: str, spins: alloygen.Problem, window: ConditionWindow, samples: ReferenceData
+) -> None:
+    """The same gradients; what autograd keeps of the blocks is their inputs alone."""
+    gradients, kept = [], []
+    for recompute in (False, True):
+        model = build_model(spins.hamiltonian, window, ModelConfig(family=family, width=32, depth=4, heads=2))
+        trainer = Trainer(model, samples, replace(SMALL, recompute=recompute), 3)
+        sizes: list[int] = []
+
+        def pack(tensor: torch.Tensor, sizes: list[int] = sizes) -> torch.Tensor:
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            trainer.train_step(0.1)
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+        kept.append(sum(sizes))
+    torch.testing.assert_close(gradients[1], gradients[0])
+    assert kept[1] < kept[0] / 2
+
+
+def test_a_network_that_cannot_recompute_is_refused(spins: alloygen.Problem, window: ConditionWindow) -> None:
+    model = build_model(spins.hamiltonian, window, ModelConfig(family="fixed", network="mlp"))
+    with pytest.raises(AlloygenError, match="only Transformers recompute"):
+        Trainer(model, None, TrainingConfig.preset("energy", recompute=True), 0)
