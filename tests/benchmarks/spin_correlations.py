@@ -68,7 +68,8 @@ def line(side: int) -> list[str]:
     expected, spread = swendsen_wang(model.problem)
     z = (mean - expected) / np.hypot(error, spread)
     middle = [
-        f"{mean[r]:.4f} ± {error[r]:.4f}, {expected[r]:.4f} ± {spread[r]:.4f}" for r in (0, side // 4 - 1, side // 2 - 1)
+        f"{mean[r]:.4f} ± {error[r]:.4f}, {expected[r]:.4f} ± {spread[r]:.4f}"
+        for r in (0, side // 4 - 1, side // 2 - 1)
     ]
     return [
         f"{side}x{side}", f"{DRAWS[side]:,}", f"{seconds:.0f}", f"{100 * effective_sample_size(weights) / len(weights):.0f}",

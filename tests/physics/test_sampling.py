@@ -180,9 +180,7 @@ def test_estimates_print_their_verdict() -> None:
 @pytest.mark.parametrize("estimator", ["importance sampling", "acceptance ratio", "annealed importance sampling"])
 def test_estimates_report_progress(estimator: str) -> None:
     """Fractions rise to 1, several times in a pass."""
-    model = alloygen.fit(
-        alloygen.ising(2, 3), temperatures=(1.5, 4.0), budget="2 steps", model=CONFIG, progress=False
-    )
+    model = alloygen.fit(alloygen.ising(2, 3), temperatures=(1.5, 4.0), budget="2 steps", model=CONFIG, progress=False)
     seen: list[float] = []
     model.free_energy(temperature=2.0, n_samples=256, estimator=estimator, progress=seen.append)
     assert seen == sorted(seen)
