@@ -136,7 +136,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--schedule", choices=tuple(SCHEDULES), help="objectives (likelihood_then_reverse)")
     add("--family", choices=tuple(FAMILIES), help="family of models (causal)")
     add("--init", type=Path, help="model of another supercell to start from; it decides windows, family and sizes")
-    add("--recompute", action="store_true", default=None, help="less memory for a third more time (recompute of TrainingConfig)")
+    add(
+        "--recompute",
+        action="store_true",
+        default=None,
+        help="less memory for a third more time (recompute of TrainingConfig)",
+    )
     for name, kind in _MODEL.items():
         add(f"--{name}", type=kind, help=f"{name} of ModelConfig (chosen for the lattice)")
     for name, kind in _TRAINING.items():

@@ -7,7 +7,7 @@ squares of 2x2 and 3x3 sites.
 
 from __future__ import annotations
 
-from itertools import permutations, product
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,15 +57,6 @@ def site_blocks(lattice: Lattice, size: int) -> Array:
     sites = [lattice.site_index(np.full(members.shape[:2], b), members) for b in basis]
     blocks: Array = np.stack(sites, axis=-1).reshape(len(origins), size)
     return blocks
-
-
-def raster_orders(lattice: Lattice, blocks: Array) -> list[Array]:
-    """Raster scans of blocks, by the positions of their first sites, for every priority of the supercell's axes.
-
-    Six permutations, each of shape (n_blocks,).
-    """
-    fraction = (lattice.positions[blocks[:, 0]] @ np.linalg.inv(lattice.cell)).round(9) % 1
-    return [np.lexsort(tuple(fraction[:, axis] for axis in axes)) for axes in permutations(range(3))]
 
 
 def _sublattices(lattice: Lattice, index: int) -> list[Array]:

@@ -21,7 +21,8 @@ from alloygen.errors import LatticeError
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.hamiltonian.conditions import Conditions, ConditionWindow
 from alloygen.hamiltonian.token_fields import TokenFields
-from alloygen.lattice.blocks import raster_orders, site_blocks
+from alloygen.lattice.block_orders import raster_orders
+from alloygen.lattice.blocks import site_blocks
 from alloygen.models.any_order import AnyOrderModel, Chain
 from alloygen.models.config import ModelConfig
 from alloygen.models.networks.log_partition import LogPartition

@@ -1,9 +1,13 @@
 """Distributions of site orders.
 
-Both are invariant under the supercell's space group, so that a model which is equivariant stays so on average:
+All but ``raster`` are invariant under the supercell's space group, so that a model which is equivariant stays so on average:
 ``random`` draws every permutation with equal probability; ``sweep`` draws a raster scan of the supercell, with the
-priority of its axes at random, moved by a random space-group operation. Models whose tokens decide blocks of sites get
-orders of whole blocks, moved likewise. ``raster`` is one fixed raster scan, for models that know a single order.
+priority of its axes at random, moved by a random space-group operation; ``checkerboard`` and ``nested_dissection`` draw the orders of
+:mod:`alloygen.lattice.block_orders` likewise. Models whose tokens decide blocks of sites get orders of whole blocks. ``raster`` is
+one fixed raster scan, for models that know a single order.
+
+Causal models are trained on sweeps and random orders, and understand the others. Sweeps are the best of them: a block next to what
+is known is easier to tell than one among undecided neighbours.
 """
 
 from __future__ import annotations
@@ -15,11 +19,12 @@ import torch
 from torch import Tensor
 
 from alloygen.lattice import Lattice
-from alloygen.lattice.blocks import raster_orders, site_blocks
+from alloygen.lattice.block_orders import checkerboard_orders, dissection_orders, raster_orders
+from alloygen.lattice.blocks import site_blocks
 from alloygen.models import AnyOrderModel
 
-SiteOrderKind = Literal["random", "sweep", "raster"]
-SITE_ORDERS: tuple[SiteOrderKind, ...] = ("sweep", "random")
+SiteOrderKind = Literal["random", "sweep", "raster", "checkerboard", "nested_dissection"]
+SITE_ORDERS: tuple[SiteOrderKind, ...] = ("sweep", "random", "checkerboard", "nested_dissection")
 
 
 class SiteOrders:
@@ -41,7 +46,11 @@ class SiteOrders:
     def __init__(self, lattice: Lattice, group: int = 1) -> None:
         self._blocks = site_blocks(lattice, group)
         self._point, self._translations = lattice.point_permutations, lattice.translations
-        self._rasters = raster_orders(lattice, self._blocks)
+        self._orders: dict[str, list[np.ndarray]] = {
+            "sweep": raster_orders(lattice, self._blocks),
+            "checkerboard": checkerboard_orders(lattice, self._blocks),
+            "nested_dissection": dissection_orders(lattice, self._blocks),
+        }
 
     @classmethod
     def of(cls, model: AnyOrderModel) -> SiteOrders:
@@ -55,12 +64,12 @@ class SiteOrders:
         orders = []
         for _ in range(n):
             if kind == "raster":
-                orders.append(self._blocks[self._rasters[0]].ravel())
+                orders.append(self._blocks[self._orders["sweep"][0]].ravel())
                 continue
-            if kind == "sweep":
-                order = self._rasters[generator.integers(len(self._rasters))]
-            else:
+            if kind == "random":
                 order = generator.permutation(len(self._blocks))
+            else:
+                order = self._orders[kind][generator.integers(len(self._orders[kind]))]
             point = self._point[generator.integers(len(self._point))]
             translation = self._translations[generator.integers(len(self._translations))]
             orders.append(translation[point[self._blocks[order].ravel()]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse.csgraph import connected_components
 from scipy.stats import chisquare
 
 from alloygen.lattice import Lattice, prototype
@@ -58,3 +59,29 @@ def test_the_raster_is_one_order() -> None:
     orders = SiteOrders(lattice).draw("raster", 3, np.random.default_rng(5)).numpy()
     assert (orders == orders[0]).all()
     assert (np.sort(orders[0]) == lattice.active_sites).all()
+
+
+def test_a_checkerboard_decides_no_neighbours_in_its_first_half() -> None:
+    lattice = prototype("square", (6, 4), ("a", "b"))
+    orders = SiteOrders(lattice).draw("checkerboard", 10, np.random.default_rng(6)).numpy()
+    adjacent = lattice.pair_orbits.distances[lattice.pair_orbits.labels] < 1.01
+    for order in orders:
+        for half in (order[:12], order[12:]):
+            assert adjacent[np.ix_(half, half)].sum() == 12  # every site with itself
+
+
+def test_separators_part_what_comes_after_them() -> None:
+    """Without the first two layers and the next cuts, no piece has a neighbour in another one."""
+    lattice = prototype("square", (8, 12), ("a", "b"))
+    adjacent = lattice.pair_orbits.distances[lattice.pair_orbits.labels] < 1.01
+    for order in SiteOrders(lattice).draw("nested_dissection", 10, np.random.default_rng(7)).numpy():
+        # Two columns of eight sites, then in either half the column in its middle.
+        rest = order[16:]
+        pieces = connected(adjacent[np.ix_(rest, rest)])
+        assert sorted(map(len, pieces)) == [40, 40]
+        assert set(rest[:40]) in [set(rest[list(piece)]) for piece in pieces]
+
+
+def connected(adjacent: np.ndarray) -> list[list[int]]:
+    n_parts, part = connected_components(adjacent)
+    return [np.flatnonzero(part == number).tolist() for number in range(n_parts)]

@@ -1,0 +1,72 @@
+"""Free energies F(T, x) of all compositions from the published models, beside the published reference runs. Prints a table.
+
+    python tests/benchmarks/composition_free_energies.py --output docs/tables/composition_free_energies.md
+
+The conditions are the temperatures of the reference tables, 300 to 1200 K, every 100 K, and every composition. Values that fail
+a check are counted, and compared like the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from training_runs import machine, markdown_table, publish
+
+import alloygen
+
+MODELS = Path(alloygen.datasets.data_path("models"))
+TEMPERATURES = np.arange(300.0, 1201.0, 100.0)
+#: Model, supercell, and draws.
+CASES = (("4x4x4", "4x4x4", 40_000), ("4x4x4", "4x4x8", 40_000), ("4x4x8", "4x4x8", 40_000))
+
+
+def line(name: str, supercell: str, n_draws: int) -> list[str]:
+    """Compare one model on one supercell."""
+    model = alloygen.load(MODELS / f"cuau_{name}.safetensors")
+    if supercell != name:
+        repeats = tuple(int(number) for number in supercell.split("x"))
+        model = model.to(alloygen.datasets.cuau(), repeats)
+    begin = time.process_time()
+    found = model.canonical_free_energy(
+        temperatures=TEMPERATURES, n_samples=n_draws, check=False, allow_unreliable=True, seed=3
+    ).to_dataframe()
+    seconds = time.process_time() - begin
+    shown = [name, supercell, f"{n_draws:,}", f"{seconds:.0f}"]
+    for method in ("metadynamics", "replica-exchange"):
+        table = alloygen.datasets.cuau_reference(supercell, method)
+        both = found.merge(table, on=["temperature", "n_Au"], suffixes=("", "_reference"))
+        difference = 1e3 * (both.free_energy_per_site - both.free_energy_per_site_reference)
+        error = 1e3 * np.hypot(both.free_energy_error_per_site, both.free_energy_error_per_site_reference)
+        varied = error > 0
+        z = difference[varied] / error[varied]
+        shown += [
+            f"{difference.abs().median():.3f} ({difference.abs().max():.3f})", f"{error.median():.3f} ({error.max():.3f})",
+            f"{np.sqrt(np.mean(z**2)):.2f}",
+        ]  # fmt: skip
+    return [*shown, f"{100 * found.reliable.mean():.0f}"]
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, help="Markdown file to write the table to")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    header = [
+        "model of", "on", "draws", "CPU seconds", "difference from metadynamics", "stated error of both", "z, RMS",
+        "from replica exchange", "stated error of both", "z, RMS", "reliable, %",
+    ]  # fmt: skip
+    note = (
+        "F(T, x) of Cu-Au in meV per site at 300, 400, ..., 1200 K and every composition of the reference tables: median, largest in "
+        "brackets. Values at different compositions share draws, so z-scores are not independent."
+    )
+    lines = [line(*case) for case in CASES]
+    publish(f"{note}\n\n{markdown_table(header, lines)}\n\nMachine: {machine()}.", options.output)
+
+
+if __name__ == "__main__":
+    main()
