@@ -108,7 +108,7 @@ class FitMaker(Maker):  # type: ignore[misc]
     ----------
     name
         Of the job.
-    temperatures, chemical_potentials, budget, device, seed, model, training
+    temperatures, chemical_potentials, ensemble, budget, device, seed, model, training
         As in :func:`alloygen.fit`.
     folder
         Where model files go, absolute; by default the folder in which the job runs. A file's name contains the job's uuid.
@@ -117,6 +117,7 @@ class FitMaker(Maker):  # type: ignore[misc]
     name: str = "fit"
     temperatures: Sequence[float] | None = None
     chemical_potentials: Mapping[str, Sequence[float]] | None = None
+    ensemble: str | None = None
     budget: str | float = "5min"
     device: str = "auto"
     seed: int = 0
@@ -125,7 +126,9 @@ class FitMaker(Maker):  # type: ignore[misc]
     folder: str | None = None
 
     @job  # type: ignore[untyped-decorator]
-    def make(self, cluster_expansion: str, supercell: Any = None) -> ModelRecord:
+    def make(
+        self, cluster_expansion: str, supercell: Any = None, init: ModelRecord | str | None = None
+    ) -> ModelRecord:
         """Train the model, write it to a file, and return a :class:`ModelRecord`.
 
         Parameters
@@ -134,6 +137,8 @@ class FitMaker(Maker):  # type: ignore[misc]
             A shipped expansion such as "cuau", the absolute path of an icet file, or that of a saved problem.
         supercell
             Repeats such as (2, 2, 4) or "2x2x4", a matrix, a structure, or the absolute path of one; not for a problem.
+        init
+            Output of a job of another supercell, or the absolute path of a model, that training starts from.
 
         Raises
         ------
@@ -148,8 +153,8 @@ class FitMaker(Maker):  # type: ignore[misc]
             )
         model = fit(
             read_problem(name, supercell), temperatures=self.temperatures, budget=self.budget, seed=self.seed,
-            chemical_potentials=self.chemical_potentials, device=self.device, model=self.model, training=self.training,
-            progress=False,
+            chemical_potentials=self.chemical_potentials, ensemble=self.ensemble, device=self.device, model=self.model,
+            training=self.training, init=None if init is None else _fitted(init, self.device), progress=False,
         )  # fmt: skip
         path = Path(self.folder or ".") / f"model-{CURRENT_JOB.job.uuid}.safetensors"
         model.save(path)

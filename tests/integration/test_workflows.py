@@ -204,3 +204,14 @@ def test_jobflow_is_optional() -> None:
         "else:\n    raise SystemExit('imported')\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_larger_cell_goes_on_from_a_smaller_one(tmp_path: Path, store: Any) -> None:
+    """A curriculum is a flow: every fit starts from the model of the one before."""
+    small = FIT.make("cuau", "2x2x1")
+    large = FitMaker(budget="2 steps", training=FIT.training).make("cuau", "2x2x2", init=small.output)
+    run(jobflow.Flow([small, large]), tmp_path, store)
+    first, second = (MontyDecoder().process_decoded(store.get_output(job.uuid)) for job in (small, large))
+    assert (first.n_sites, second.n_sites) == (4, 8)
+    assert second.window == first.window
+    assert second.information["start"]["n_sites"] == 4
