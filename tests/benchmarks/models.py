@@ -38,6 +38,7 @@ from alloygen.reference.ising_exact import kaufman
 from alloygen.sampling.any_order import draw
 from alloygen.sampling.site_orders import SiteOrders
 from alloygen.sampling.weights import effective_sample_size, log_mean
+from alloygen.training.calibration import calibrate
 from alloygen.training.config import TrainingConfig
 from alloygen.training.reference_data import sample_reference
 from alloygen.training.schedule import SCHEDULES, Term
@@ -121,15 +122,18 @@ def measure(system: str, row: Row, seconds: float, n_draws: int) -> dict[str, An
     reset_peak()
     before, begin = resident_memory(), time.process_time()
     trained = train(trainer, seconds)
+    training_seconds, memory = time.process_time() - begin, resident_memory(peak=True) - before
+    if trained.log_partition is not None:
+        calibrate(trained, trained.site_order_kinds[0], trainer.step, np.random.default_rng(0))  # type: ignore[arg-type]
     return {
         "system": system,
         "label": row.label,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "steps": trainer.step,
         "asked_seconds": seconds,
-        "training_seconds": time.process_time() - begin,
+        "training_seconds": training_seconds,
         "reference_seconds": reference_seconds,
-        "memory_MiB": resident_memory(peak=True) - before,
+        "memory_MiB": memory,
         "training": config.to_dict(),
         "machine": machine(),
         **judge(trained, problem, system, n_draws),
