@@ -217,7 +217,8 @@ class FittedModel:
         """
         problem = Problem.of(cluster_expansion, supercell)
         model = transfer(self.model, problem.hamiltonian).eval().requires_grad_(False)
-        information = {**self.information, "transferred_from": self.problem.n_sites}
+        # a(empty) was calibrated on the other supercell.
+        information = {**self.information, "transferred_from": self.problem.n_sites, "log_partition_error": None}
         return FittedModel(problem, model, self.site_order, None, information)
 
     def held_out(self) -> ReferenceData:
@@ -575,9 +576,10 @@ class FittedModel:
         chemical_potentials: Mapping[str, float] | None = None,
         counts: Mapping[str, int] | None = None,
     ) -> float:
-        """Look ln Xi (ln Z_N at fixed composition) up in the marginal head, a(empty): one pass, no error bar, slightly biased.
+        """Look ln Xi (ln Z_N at fixed composition) up in the marginal head, a(empty): one pass, slightly biased.
 
-        Use :meth:`free_energy` for a value to rely on.
+        ``information["log_partition_error"]`` is its RMS difference (nats) from importance sampling over the window, where it was
+        calibrated. Use :meth:`free_energy` for a value with an error of its own.
 
         Raises
         ------
