@@ -117,6 +117,8 @@ def test_another_run_is_refused_by_name(settings: TrainingSettings, samples: Ref
         r"temperatures\[1\] = 4.0": replace(
             settings, window=ConditionWindow.checked(settings.hamiltonian, (1.5, 5.0), {})
         ),
+        "start = None, and this one has start = 'ab12'": replace(settings, start="ab12"),
+        "model.blanket = True": replace(settings, model=replace(TINY, blanket=False)),
         "another Hamiltonian": replace(settings, hamiltonian=alloygen.ising(2, 3, coupling=0.9).hamiltonian),
     }
     for message, other in others.items():
