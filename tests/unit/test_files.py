@@ -142,7 +142,7 @@ def test_other_versions_and_missing_parts(path: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="lacks"):
         alloygen.Problem.load(path)
     write_file(tmp_path / "empty", "fitted model", TENSORS, {})
-    with pytest.raises(CheckpointError, match="lacks a part"):
+    with pytest.raises(CheckpointError, match="is incomplete, or a model of another version"):
         alloygen.load(tmp_path / "empty")
 
 
