@@ -82,13 +82,13 @@ class Case:
 
 
 CASES = (
-    Case((15, 15), "ising_15x15", 8000),
+    Case((15, 15), "ising_15x15", 5000),
     Case((16, 16), "ising_10x10", 5000),
     Case((16, 16), "ising_16x16", 5000),
-    Case((20, 20), "ising_10x10", 10_000),
-    Case((20, 20), "ising_20x20", 10_000),
-    Case((32, 32), "ising_10x10", 2000),
-    Case((32, 32), "ising_20x20", 2000),
+    Case((20, 20), "ising_10x10", 5000),
+    Case((20, 20), "ising_20x20", 5000),
+    Case((32, 32), "ising_10x10", 1000),
+    Case((32, 32), "ising_20x20", 1000),
     Case((32, 32), "ising_32x32", 2000),
     Case((4, 4, 8), "cuau_4x4x4", 1500),
     Case((4, 4, 8), "cuau_4x4x8", 1500),
@@ -96,7 +96,7 @@ CASES = (
     Case((4, 8, 8), "cuau_4x8x8", 1000),
     Case((8, 8, 8), "cuau_4x8x8", 1000),
     Case((8, 8, 8), "cuau_8x8x8", 1000),
-    Case((6, 12, 12), "cuau_4x8x8", 1000),
+    Case((6, 12, 12), "cuau_4x8x8", 400),
 )
 #: Samples of every condition of the replica exchange that stands beside.
 N_REFERENCE = 4000
