@@ -2,8 +2,7 @@
 
     python tests/benchmarks/composition_free_energies.py --output docs/tables/composition_free_energies.md
 
-The conditions are the temperatures of the reference tables, 300 to 1200 K, every 100 K, and every composition. Values that fail
-a check are counted, and compared like the others.
+At five temperatures and every composition of the reference tables. Values that fail a check are counted, and compared like the others.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from training_runs import machine, markdown_table, publish
 import alloygen
 
 MODELS = Path(alloygen.datasets.data_path("models"))
-TEMPERATURES = np.arange(300.0, 1201.0, 100.0)
+TEMPERATURES = np.array([300.0, 500.0, 700.0, 900.0, 1200.0])
 #: Model, supercell, and draws.
-CASES = (("4x4x4", "4x4x4", 40_000), ("4x4x4", "4x4x8", 40_000), ("4x4x8", "4x4x8", 40_000))
+CASES = (("4x4x4", "4x4x4", 20_000), ("4x4x8", "4x4x8", 20_000))
 
 
 def line(name: str, supercell: str, n_draws: int) -> list[str]:
@@ -61,7 +60,7 @@ def main() -> None:
         "from replica exchange", "stated error of both", "z, RMS", "reliable, %",
     ]  # fmt: skip
     note = (
-        "F(T, x) of Cu-Au in meV per site at 300, 400, ..., 1200 K and every composition of the reference tables: median, largest in "
+        "F(T, x) of Cu-Au in meV per site at 300, 500, 700, 900 and 1200 K and every composition of the reference tables: median, largest in "
         "brackets. Values at different compositions share draws, so z-scores are not independent."
     )
     lines = [line(*case) for case in CASES]
