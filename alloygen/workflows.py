@@ -126,9 +126,7 @@ class FitMaker(Maker):  # type: ignore[misc]
     folder: str | None = None
 
     @job  # type: ignore[untyped-decorator]
-    def make(
-        self, cluster_expansion: str, supercell: Any = None, init: ModelRecord | str | None = None
-    ) -> ModelRecord:
+    def make(self, cluster_expansion: str, supercell: Any = None, init: ModelRecord | str | None = None) -> ModelRecord:
         """Train the model, write it to a file, and return a :class:`ModelRecord`.
 
         Parameters
