@@ -11,13 +11,12 @@ from typing import Any
 
 from alloygen.errors import AlloygenError, CheckpointError
 from alloygen.estimate import Estimate
-from alloygen.fractions import part_of
+from alloygen.fractions import Progress, part_of
 from alloygen.problem import Problem
 
 #: A condition: "temperature", and "chemical_potentials" or "counts".
 Condition = dict[str, Any]
 Estimates = Callable[[Condition], dict[str, Estimate]]
-Progress = Callable[[float], None] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +87,7 @@ class Request:
             for fixed in product(*others.values())
         ]
 
-    def runs(self, n: int, progress: Progress) -> Iterator[tuple[int, dict[str, Any]]]:
+    def runs(self, n: int, progress: Progress | None) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield the seed of each of n runs, and its folder and progress by name.
 
         Several runs have a folder each, inside the one that was given.
@@ -110,7 +109,7 @@ class Request:
 class Method:
     """One method: how it is run, what ``--samples`` counts, how many by default and how many at least."""
 
-    run: Callable[[Request, Progress], Estimates]
+    run: Callable[[Request, Progress | None], Estimates]
     samples: str
     default: int
     least: int
@@ -134,7 +133,7 @@ def _check_folder_of_runs(folder: Path, n: int) -> None:
 # Engines are imported where they run: their kernels and pymbar take seconds, and other commands need none of them.
 
 
-def _replica_exchange(request: Request, progress: Progress) -> Estimates:
+def _replica_exchange(request: Request, progress: Progress | None) -> Estimates:
     from alloygen.reference.ladder_run import ladder_free_energies
 
     ladder = request.ladder
@@ -161,7 +160,7 @@ def _replica_exchange(request: Request, progress: Progress) -> Estimates:
     return estimates
 
 
-def _wang_landau(request: Request, progress: Progress) -> Estimates:
+def _wang_landau(request: Request, progress: Progress | None) -> Estimates:
     from alloygen.reference.wang_landau import WangLandauSchedule, wang_landau
 
     # Spins of a model at its own field are asked for energies only, and that is much faster.
@@ -178,7 +177,7 @@ def _wang_landau(request: Request, progress: Progress) -> Estimates:
     return lambda condition: result.estimates(**condition)
 
 
-def _metadynamics(request: Request, progress: Progress) -> Estimates:
+def _metadynamics(request: Request, progress: Progress | None) -> Estimates:
     from alloygen.reference.metadynamics import run_metadynamics
 
     ((seed, run),) = request.runs(1, progress)
@@ -186,7 +185,7 @@ def _metadynamics(request: Request, progress: Progress) -> Estimates:
     return lambda condition: result.estimates(**condition)
 
 
-def _integration(request: Request, progress: Progress) -> Estimates:
+def _integration(request: Request, progress: Progress | None) -> Estimates:
     from alloygen.reference.ladder_sampling import Sampling
     from alloygen.reference.thermodynamic_integration import integrate_temperature
 

@@ -56,6 +56,11 @@ class Chain:
     log_marginals: Tensor
 
     @property
+    def decided_log_q(self) -> Tensor:
+        """log q of every prefix, shape (n, n_steps + 1)."""
+        return nn.functional.pad(self.step_log_q.cumsum(dim=1), (1, 0))
+
+    @property
     def log_q(self) -> Tensor:
         """log q(s | sigma), shape (n,)."""
         return self.step_log_q.sum(dim=1)
@@ -211,13 +216,13 @@ class AnyOrderModel(nn.Module):
         """Network inputs (n, n_condition) of conditions, float32."""
         return self.window.network_inputs(self.hamiltonian, conditions)
 
-    def free_sites(self, conditions: Conditions) -> Tensor:
-        """log sum_a exp[beta (mu_a - e_a)] of every site alone, shape (n, n_sites), float64; 0 for spectators."""
+    def independent_sites(self, conditions: Conditions) -> Tensor:
+        """ln Xi of the sites without their interactions, spectators included, shape (n,), float64."""
         mu = conditions.chemical_potentials[:, self.species_codes]  # (n, n_sites, S)
         logits = conditions.beta[:, None, None] * (mu - self.single_site_energies)
         logits = logits.masked_fill(~self.allowed, -torch.inf)
         active = self.allowed.sum(dim=1) > 1
-        return torch.where(active, logits.logsumexp(dim=-1), 0.0)
+        return self.fixed_part(conditions) + torch.where(active, logits.logsumexp(dim=-1), 0.0).sum(dim=1)
 
     def fixed_part(self, conditions: Conditions) -> Tensor:
         """-beta (constant - mu.N) of the constant energy and the spectators, shape (n,), float64."""

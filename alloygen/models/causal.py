@@ -258,8 +258,7 @@ class CausalModel(AnyOrderModel):
         )  # (G, n, L, K)
         base = self.base_logits(fields, tokens, conditions)
         flat = Conditions(conditions.beta.flatten(), conditions.chemical_potentials.flatten(0, 1))
-        fixed = self.fixed_part(flat).view(conditions.beta.shape)
-        empty = fixed + self.free_sites(flat).sum(dim=1).view_as(fixed)
+        empty, fixed = (part.view_as(conditions.beta) for part in (self.independent_sites(flat), self.fixed_part(flat)))
         return Informed(base, empty, fixed + base.gather(3, outcome)[..., 0].sum(dim=2))
 
     # ------------------------------------------------------------------ partial configurations
@@ -329,6 +328,7 @@ class CausalDecoder:
         self.conditions = conditions.in_groups(1)
         self.tokens = model.tokens(order)
         self.slots, holders = _slots(model._seen_until(order)[0].cpu().numpy())
+        self.n_used = np.maximum.accumulate(self.slots) + 1
         held = torch.from_numpy(holders).to(model.device)
         self.target, self.known = (labels[0].gather(1, held.clamp_min(0)) for labels in model._order_labels(order))
         self.hidden = held < 0
@@ -354,7 +354,7 @@ class CausalDecoder:
 
     def _seen(self, k: int) -> Seen:
         """What token k sees."""
-        used = slice(0, max(self.slots[: k + 1]) + 1)
+        used = slice(0, int(self.n_used[k]))
         return Seen(self.slots[k], self.target[k, used], self.known[k, used], self.hidden[k, used])
 
     def _informed(self, token: Tokens, k: int) -> tuple[Tensor, Tensor | None]:

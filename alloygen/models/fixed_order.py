@@ -100,9 +100,9 @@ class FixedOrderModel(AnyOrderModel):
         condition = self.condition_inputs(conditions)
         outputs = self.network(self.inputs(base, codes, conditions), condition).double()
         log_q = (base + outputs[..., :-1]).log_softmax(dim=-1).gather(2, codes[..., None])[..., 0]
-        fixed = self.fixed_part(conditions)
-        empty = fixed + self.free_sites(conditions).sum(dim=1) + self.added_log_partition(condition)
-        return self.chain(log_q, outputs[..., -1], empty, fixed + base.gather(2, codes[..., None])[..., 0].sum(dim=1))
+        empty = self.independent_sites(conditions) + self.added_log_partition(condition)
+        full = self.fixed_part(conditions) + base.gather(2, codes[..., None])[..., 0].sum(dim=1)
+        return self.chain(log_q, outputs[..., -1], empty, full)
 
     def check_order(self, site_orders: Tensor) -> None:
         """Raise LatticeError if a site order (..., n_active) is not the raster scan."""

@@ -14,10 +14,9 @@ from alloygen.hamiltonian.conditions import Conditions
 from alloygen.models import AnyOrderModel
 from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
 
-#: Draws that share a site order and are made in one pass, on a CPU and on a GPU, which is as fast for all of them as for one.
-ON_CPU, ON_GPU = 2048, 8192
-#: Sites of all draws of a pass, at most, so that those of large lattices fit into memory.
-MAX_SITES = {ON_CPU: 2**20, ON_GPU: 2**23}
+#: Draws that share a site order and are made in one pass, and the most sites of all of them, so that large lattices fit into
+#: memory. A GPU is as fast for all of a pass as for one draw.
+PASSES = {"cpu": (2048, 2**20), "cuda": (8192, 2**23)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +50,8 @@ class Draws:
 
 def draws_per_pass(model: AnyOrderModel) -> int:
     """Number of draws that one pass makes best."""
-    most = ON_GPU if model.device.type == "cuda" else ON_CPU
-    return max(1, min(most, MAX_SITES[most] // model.n_active))
+    n_draws, n_sites = PASSES["cuda" if model.device.type == "cuda" else "cpu"]
+    return max(1, min(n_draws, n_sites // model.n_active))
 
 
 def species_counts(hamiltonian: ClusterHamiltonian, occupation: Tensor) -> Tensor:

@@ -25,6 +25,8 @@ from alloygen.models import AnyOrderModel
 
 SiteOrderKind = Literal["random", "sweep", "raster", "checkerboard", "nested_dissection"]
 SITE_ORDERS: tuple[SiteOrderKind, ...] = ("sweep", "random", "checkerboard", "nested_dissection")
+#: Kinds that are moved by the space group, and where their orders of blocks come from.
+BLOCK_ORDERS = {"sweep": raster_orders, "checkerboard": checkerboard_orders, "nested_dissection": dissection_orders}
 
 
 class SiteOrders:
@@ -46,16 +48,18 @@ class SiteOrders:
     def __init__(self, lattice: Lattice, group: int = 1) -> None:
         self._blocks = site_blocks(lattice, group)
         self._point, self._translations = lattice.point_permutations, lattice.translations
-        self._orders: dict[str, list[np.ndarray]] = {
-            "sweep": raster_orders(lattice, self._blocks),
-            "checkerboard": checkerboard_orders(lattice, self._blocks),
-            "nested_dissection": dissection_orders(lattice, self._blocks),
-        }
+        self._lattice, self._orders = lattice, dict[str, list[np.ndarray]]()
 
     @classmethod
     def of(cls, model: AnyOrderModel) -> SiteOrders:
         """Site orders that a model understands."""
         return cls(model.hamiltonian.lattice, model.config.group)
+
+    def _of(self, kind: str) -> list[np.ndarray]:
+        """Orders of the blocks of a kind, made when they are first asked for."""
+        if kind not in self._orders:
+            self._orders[kind] = BLOCK_ORDERS[kind](self._lattice, self._blocks)
+        return self._orders[kind]
 
     def draw(self, kind: SiteOrderKind, n: int, generator: np.random.Generator) -> Tensor:
         """Return n site orders, shape (n, n_active), int64."""
@@ -64,12 +68,12 @@ class SiteOrders:
         orders = []
         for _ in range(n):
             if kind == "raster":
-                orders.append(self._blocks[self._orders["sweep"][0]].ravel())
+                orders.append(self._blocks[self._of("sweep")[0]].ravel())
                 continue
             if kind == "random":
                 order = generator.permutation(len(self._blocks))
             else:
-                order = self._orders[kind][generator.integers(len(self._orders[kind]))]
+                order = self._of(kind)[generator.integers(len(self._of(kind)))]
             point = self._point[generator.integers(len(self._point))]
             translation = self._translations[generator.integers(len(self._translations))]
             orders.append(translation[point[self._blocks[order].ravel()]])

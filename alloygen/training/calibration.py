@@ -59,10 +59,11 @@ def calibrate(model: AnyOrderModel, kind: SiteOrderKind, n_conditions: int, gene
     assert model.log_partition is not None, "the family has no a(empty) of its own"
     n_conditions = min(max(n_conditions, MIN_CONDITIONS), MAX_CONDITIONS)
     conditions = random_conditions(model, n_conditions, generator, edge=EDGE)
-    estimates, variances = _estimates(model, kind, conditions, generator)
+    orders = SiteOrders.of(model)
+    estimates, variances = _estimates(model, orders, kind, conditions, generator)
     with torch.no_grad():
         nothing = torch.zeros(n_conditions, model.hamiltonian.lattice.n_sites, dtype=torch.int64)
-        order = SiteOrders.of(model).draw(kind, 1, generator)
+        order = orders.draw(kind, 1, generator)
         looked_up = torch.cat(
             [
                 model(nothing[rows], order, conditions[rows]).log_marginals[:, 0].cpu()
@@ -97,10 +98,13 @@ def calibrate(model: AnyOrderModel, kind: SiteOrderKind, n_conditions: int, gene
 
 
 def _estimates(
-    model: AnyOrderModel, kind: SiteOrderKind, conditions: Conditions, generator: np.random.Generator
+    model: AnyOrderModel,
+    orders: SiteOrders,
+    kind: SiteOrderKind,
+    conditions: Conditions,
+    generator: np.random.Generator,
 ) -> tuple[Tensor, Tensor]:
     """ln Xi (ln Z_N) at every condition, and its variance, each (n,)."""
-    orders = SiteOrders.of(model)
     draws = torch.Generator().manual_seed(int(generator.integers(2**62)))
     parts = []
     for rows in torch.arange(len(conditions)).split(draws_per_pass(model) // N_DRAWS):

@@ -7,34 +7,29 @@ At five temperatures and every composition of the reference tables. Values that 
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 
 import numpy as np
-import torch
-from training_runs import machine, markdown_table, publish
+from training_runs import machine, markdown_table, output_option, publish
 
 import alloygen
 
 MODELS = Path(alloygen.datasets.data_path("models"))
 TEMPERATURES = np.array([300.0, 500.0, 700.0, 900.0, 1200.0])
-#: Model, supercell, and draws.
-CASES = (("4x4x4", "4x4x4", 20_000), ("4x4x8", "4x4x8", 20_000))
+#: Supercells of the models and reference tables, and draws of each.
+SUPERCELLS, N_DRAWS = ("4x4x4", "4x4x8"), 20_000
 
 
-def line(name: str, supercell: str, n_draws: int) -> list[str]:
-    """Compare one model on one supercell."""
-    model = alloygen.load(MODELS / f"cuau_{name}.safetensors")
-    if supercell != name:
-        repeats = tuple(int(number) for number in supercell.split("x"))
-        model = model.to(alloygen.datasets.cuau(), repeats)
+def line(supercell: str) -> list[str]:
+    """Compare the model of one supercell."""
+    model = alloygen.load(MODELS / f"cuau_{supercell}.safetensors")
     begin = time.process_time()
     found = model.canonical_free_energy(
-        temperatures=TEMPERATURES, n_samples=n_draws, check=False, allow_unreliable=True, seed=3
+        temperatures=TEMPERATURES, n_samples=N_DRAWS, check=False, allow_unreliable=True, seed=3
     ).to_dataframe()
     seconds = time.process_time() - begin
-    shown = [name, supercell, f"{n_draws:,}", f"{seconds:.0f}"]
+    shown = [supercell, f"{N_DRAWS:,}", f"{seconds:.0f}"]
     for method in ("metadynamics", "replica-exchange"):
         table = alloygen.datasets.cuau_reference(supercell, method)
         both = found.merge(table, on=["temperature", "n_Au"], suffixes=("", "_reference"))
@@ -51,20 +46,17 @@ def line(name: str, supercell: str, n_draws: int) -> list[str]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, help="Markdown file to write the table to")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    output = output_option(__doc__)
     header = [
-        "model of", "on", "draws", "CPU seconds", "difference from metadynamics", "stated error of both", "z, RMS",
+        "model of", "draws", "CPU seconds", "difference from metadynamics", "stated error of both", "z, RMS",
         "from replica exchange", "stated error of both", "z, RMS", "reliable, %",
     ]  # fmt: skip
     note = (
         "F(T, x) of Cu-Au in meV per site at 300, 500, 700, 900 and 1200 K and every composition of the reference tables: median, largest in "
         "brackets. Values at different compositions share draws, so z-scores are not independent."
     )
-    lines = [line(*case) for case in CASES]
-    publish(f"{note}\n\n{markdown_table(header, lines)}\n\nMachine: {machine()}.", options.output)
+    lines = [line(supercell) for supercell in SUPERCELLS]
+    publish(f"{note}\n\n{markdown_table(header, lines)}\n\nMachine: {machine()}.", output)
 
 
 if __name__ == "__main__":

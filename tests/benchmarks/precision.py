@@ -5,12 +5,9 @@ python tests/benchmarks/precision.py --output docs/tables/precision.md
 
 from __future__ import annotations
 
-import argparse
 import time
-from pathlib import Path
 
-import torch
-from training_runs import SYSTEMS, machine, markdown_table, publish
+from training_runs import SYSTEMS, machine, markdown_table, output_option, publish
 
 import alloygen
 from alloygen.hamiltonian.conditions import ConditionWindow
@@ -34,10 +31,7 @@ def problems() -> dict[str, tuple[alloygen.Problem, ConditionWindow]]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, help="Markdown file to write the table to")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    output = output_option(__doc__)
     lines = []
     for name, (problem, window) in problems().items():
         reference = sample_reference(problem.hamiltonian, window, n_samples=100)[0]
@@ -58,7 +52,7 @@ def main() -> None:
             part = "with reverse divergence" if fraction else "likelihood"
             lines.append([name, part, f"{whole:.2f}", f"{half:.2f}", f"{whole / half:.2f}"])
     header = ["system", "steps", "float32, s", "bf16, s", "ratio"]
-    publish(f"{markdown_table(header, lines)}\n\nMachine: {machine()}; one thread.", options.output)
+    publish(f"{markdown_table(header, lines)}\n\nMachine: {machine()}; one thread.", output)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ enumeration). The conditions are no part of training.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from training_runs import machine, markdown_table, publish
+from training_runs import machine, markdown_table, output_option, publish
 
 import alloygen
 from alloygen.hamiltonian.conditions import Conditions
@@ -178,10 +177,7 @@ def sampled(problem: alloygen.Problem) -> Truth:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, help="Markdown file to write the table to")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    output = output_option(__doc__)
     header = [
         "model", "draws per condition", "ESS, % (median, smallest)", "at T_c", "free energy per site: median (largest) difference",
         "z, RMS (largest)", "z of the energy", "z of the composition", "marginal head: a(∅), RMS (largest) error per site",
@@ -194,7 +190,7 @@ def main() -> None:
         "count both errors. The inconsistency is the mean of |a(s_S) + log q(s_i|s_S) - a(s_S, s_i)| on held-out samples, a(s_S, s_i) "
         "along the same order or along another order of the same sites."
     )
-    publish(f"{note}\n\n{markdown_table(header, lines)}\n\nMachine: {machine()}.", options.output)
+    publish(f"{note}\n\n{markdown_table(header, lines)}\n\nMachine: {machine()}.", output)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,11 @@ independent, so the RMS of their z-scores scatters more widely about 1 than that
 
 from __future__ import annotations
 
-import argparse
 import time
 from pathlib import Path
 
 import numpy as np
-import torch
-from training_runs import machine, markdown_table, publish
+from training_runs import machine, markdown_table, output_option, publish
 
 import alloygen
 from alloygen.lattice import Lattice
@@ -79,18 +77,13 @@ def line(side: int) -> list[str]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, help="Markdown file to write the table to")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
+    output = output_option(__doc__)
     header = ["lattice", "draws", "CPU seconds", "ESS, %", "r = 1", "r = L/4", "r = L/2", "z over all r, RMS (largest)"]
     note = (
         "⟨s₀s_r⟩ of the Ising model at T_c: weighted draws of the published models, then Swendsen-Wang "
         f"({N_CHAINS} chains of {N_SAMPLES:,} samples)."
     )
-    publish(
-        f"{note}\n\n{markdown_table(header, [line(side) for side in DRAWS])}\n\nMachine: {machine()}.", options.output
-    )
+    publish(f"{note}\n\n{markdown_table(header, [line(side) for side in DRAWS])}\n\nMachine: {machine()}.", output)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import datetime
 import json
@@ -142,6 +143,16 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def output_option(description: str) -> Path | None:
+    """Read the only option of a benchmark that prints one table; PyTorch uses one thread from then on."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--output", type=Path, help="Markdown file to write the table to")
+    options = parser.parse_args()
+    one_thread()
+    output: Path | None = options.output
+    return output
 
 
 def publish(text: str, path: Path | None) -> None:

@@ -32,9 +32,8 @@ def marginal_consistency(evaluation: Evaluation) -> Loss:
         here = evaluation.transitions
         return Loss.of((here.before + here.log_q.detach() - here.after).square().mean())
     chain = evaluation.chain
-    decided = chain.step_log_q.cumsum(1) - chain.step_log_q
     # The gradients of a(prefix k) and log q(prefix k) by the conditionals cancel.
-    error = chain.log_marginals[:, :-1] - decided - (evaluation.target - chain.log_q.detach())[:, None]
+    error = (chain.log_marginals - chain.decided_log_q)[:, :-1] - (evaluation.target - chain.log_q.detach())[:, None]
     return Loss.of(error.square().mean() / model.n_active)
 
 
@@ -56,8 +55,7 @@ def subtrajectory_balance(evaluation: Evaluation) -> Loss:
     and 6 (arXiv:2209.12782).
     """
     model, chain = evaluation.model, evaluation.chain
-    made = torch.nn.functional.pad(chain.step_log_q.cumsum(1), (1, 0))
-    potential = chain.log_marginals - made
+    potential = chain.log_marginals - chain.decided_log_q
     potential = potential - potential[:, -1:].detach()  # no change to differences; keeps numbers small
     place = torch.arange(model.n_steps + 1, device=potential.device)
     distance = (place[:, None] - place).abs().double()
