@@ -151,7 +151,7 @@ class MeanFields:
 
     @classmethod
     def build(cls, hamiltonian: ClusterHamiltonian, classes: UndecidedClasses, tokens: Array) -> MeanFields:
-        """Sort the clusters along tokens (L, m), which hold every active site once."""
+        """Sort the clusters along tokens (L, m), which hold every active site; one that is in several belongs to the first."""
         length, size = tokens.shape
         n_species, n_classes = hamiltonian.point_table.shape[1], len(classes.keys)
         monomials, (at, factor) = hamiltonian.polynomial.features, token_places(hamiltonian, tokens)

@@ -58,21 +58,21 @@ class TokenFields:
 
     @classmethod
     def build(cls, hamiltonian: ClusterHamiltonian, tokens: Array) -> TokenFields:
-        """Sort the clusters along tokens (L, m), which hold every active site once."""
-        monomials, (at, factor) = hamiltonian.polynomial.features, token_places(hamiltonian, tokens)
-        last = at.max(axis=1, initial=-1)
-        own = (at == last[:, None]) & (monomials >= 0)
-        product = np.where(own, factor[monomials], 0).sum(axis=1)
+        """Sort the clusters along tokens (L, m), which hold every active site.
+
+        Tokens may share sites. All of a token's sites count as its own then, whatever earlier tokens decided, and a cluster is in
+        each token that has some of its sites and finds the others decided.
+        """
+        shared = len(np.unique(tokens)) < tokens.size
+        row, token, own, product = (_shared_entries if shared else _entries)(hamiltonian, tokens)
         # Padding is -1, so sorting downwards moves it to the end.
-        others = -np.sort(-np.where(own, -1, monomials), axis=1)
+        others = -np.sort(-np.where(own, -1, hamiltonian.polynomial.features[row]), axis=1)
         others = others[:, : max(1, int((others >= 0).sum(axis=1).max(initial=0)))]
-        order = np.argsort(last, kind="stable")
-        pointer = np.searchsorted(last[order], np.arange(len(tokens) + 1))
         return cls(
-            pointer,
-            np.ascontiguousarray(others[order]),
-            product[order],
-            hamiltonian.polynomial.coefficients[order],
+            np.searchsorted(token, np.arange(len(tokens) + 1)),
+            np.ascontiguousarray(others),
+            product,
+            hamiltonian.polynomial.coefficients[row],
             outcome_tables(hamiltonian, tokens),
         )
 
@@ -140,7 +140,7 @@ def outcome_tables(hamiltonian: ClusterHamiltonian, tokens: Array) -> tuple[Arra
 
 
 def token_places(hamiltonian: ClusterHamiltonian, tokens: Array) -> tuple[Array, Array]:
-    """Return which token (L, m) has each site of every monomial, and what every feature adds to its token's product.
+    """Return which token (L, m) decides each site of every monomial, and what every feature adds to its token's product.
 
     Returns
     -------
@@ -151,9 +151,56 @@ def token_places(hamiltonian: ClusterHamiltonian, tokens: Array) -> tuple[Array,
     """
     length, size = tokens.shape
     token, slot = (np.full(hamiltonian.lattice.n_sites, -1) for _ in range(2))
-    token[tokens] = np.arange(length)[:, None]
-    slot[tokens] = np.arange(size)
+    # The last of several assignments to a site stays, so backwards: a site belongs to the first token that has it.
+    backwards = tokens[::-1]
+    token[backwards] = np.arange(length)[::-1, None]
+    slot[backwards] = np.arange(size)
     site = hamiltonian.feature_site
-    function = np.arange(hamiltonian.n_features) - hamiltonian.feature_start[site] + 1
-    factor = np.append(function * hamiltonian.point_table.shape[1] ** (size - 1 - slot[site]), 0)
+    function = _function(hamiltonian, np.arange(hamiltonian.n_features))
+    factor = np.append(function * _radix(hamiltonian, size, slot[site]), 0)
     return np.append(token[site], -1)[hamiltonian.polynomial.features], factor
+
+
+def _entries(hamiltonian: ClusterHamiltonian, tokens: Array) -> tuple[Array, Array, Array, Array]:
+    """Give every monomial to the token that completes it: monomial, token, which factors are its own, and their product."""
+    monomials, (at, factor) = hamiltonian.polynomial.features, token_places(hamiltonian, tokens)
+    last = at.max(axis=1, initial=-1)
+    own = (at == last[:, None]) & (monomials >= 0)
+    product = np.where(own, factor[monomials], 0).sum(axis=1)
+    row = np.argsort(last, kind="stable")
+    return row, last[row], own[row], product[row]
+
+
+def _shared_entries(hamiltonian: ClusterHamiltonian, tokens: Array) -> tuple[Array, Array, Array, Array]:
+    """As :func:`_entries` where tokens share sites: a monomial goes to all that have some of its sites, the others decided."""
+    length, size = tokens.shape
+    n_sites = hamiltonian.lattice.n_sites
+    slot = np.full((length, n_sites + 1), -1)  # the last column is that of padding
+    np.put_along_axis(slot, tokens, np.arange(size)[None], axis=1)
+    first = np.where(slot >= 0, np.arange(length)[:, None], length).min(axis=0)
+    first[-1] = -1
+    monomials = hamiltonian.polynomial.features
+    site = np.append(hamiltonian.feature_site, n_sites)[monomials]
+    # Tokens of every site, padded: those that have it come first.
+    most = int((slot >= 0).sum(axis=0).max())
+    of_site = np.sort(np.where(slot >= 0, np.arange(length)[:, None], length), axis=0)[:most].T
+    candidates = np.where(of_site[site] < length, np.arange(len(site))[:, None, None] * length + of_site[site], -1)
+    keys = np.unique(candidates[candidates >= 0])
+    row, token = keys // length, keys % length
+    place = slot[token[:, None], site[row]]
+    ready = ((place >= 0) | (first[site[row]] < token[:, None])).all(axis=1)
+    order = np.flatnonzero(ready)[np.argsort(token[ready], kind="stable")]
+    row, token, place = row[order], token[order], place[order]
+    product = np.where(place >= 0, _function(hamiltonian, monomials[row]) * _radix(hamiltonian, size, place), 0)
+    return row, token, place >= 0, product.sum(axis=1)
+
+
+def _function(hamiltonian: ClusterHamiltonian, features: Array) -> Array:
+    """Number of the point function of features, from 1 on."""
+    return features - hamiltonian.feature_start[hamiltonian.feature_site[features]] + 1
+
+
+def _radix(hamiltonian: ClusterHamiltonian, size: int, slot: Array) -> Array:
+    """What the point function of a member counts for in the number of a product."""
+    radix: Array = hamiltonian.point_table.shape[1] ** np.maximum(size - 1 - slot, 0)
+    return radix

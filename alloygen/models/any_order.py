@@ -156,7 +156,7 @@ class AnyOrderModel(nn.Module):
     @property
     def n_steps(self) -> int:
         """Number of decisions in a configuration."""
-        return self.n_active // self.config.group
+        return self.n_active
 
     # ------------------------------------------------------------------ the interface
 
@@ -169,7 +169,7 @@ class AnyOrderModel(nn.Module):
         occupation
             Codes, shape (G * n, n_sites), group after group.
         site_orders
-            Shape (G, n_active).
+            Shape (G, n_steps * group), see :class:`~alloygen.sampling.site_orders.SiteOrders`.
         conditions
             One per configuration.
         """
@@ -229,6 +229,12 @@ class AnyOrderModel(nn.Module):
         spectators = torch.as_tensor(np.flatnonzero(self.hamiltonian.lattice.n_allowed == 1), device=self.device)
         mu = conditions.chemical_potentials[:, self.species_codes[spectators, 0]].sum(-1)
         return conditions.beta * (mu - self.hamiltonian.polynomial.constant)
+
+    def decided_part(self, occupation: Tensor, known: Tensor, features: Tensor, conditions: Conditions) -> Tensor:
+        """-beta (E_known - mu.N_known), shape (n,), float64; ``features`` (n, n_features) are 0 on sites that are not known."""
+        species = self.species_codes.expand(len(occupation), -1, -1).gather(2, occupation[..., None])[..., 0]
+        work = (conditions.chemical_potentials.gather(1, species) * known).sum(dim=1)
+        return conditions.beta * (work - self.hamiltonian.known_energy(features))
 
     def added_log_partition(self, condition: Tensor) -> Tensor:
         """N g of a(empty), shape (...), float64, from the network's inputs (..., n_condition)."""

@@ -22,6 +22,7 @@ from alloygen.errors import CompositionError
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.hamiltonian.conditions import Conditions
 from alloygen.hamiltonian.mean_fields import MeanFields, UndecidedClasses
+from alloygen.models.tokens import Tokens, added_by
 
 Array = np.ndarray
 
@@ -97,11 +98,11 @@ class CanonicalPrior(nn.Module):
         """Sort the clusters along the tokens (G, L, m) of every site order."""
         return [MeanFields.build(self.hamiltonian, self.classes, tokens) for tokens in sites.cpu().numpy()]
 
-    def outcome_atoms(self, sites: Tensor, outcomes: Tensor) -> Tensor:
-        """Atoms of the outcomes (K, m) of tokens (G, L, m), shape (G, L, K, n_sublattices, max_species), float64."""
-        column = self.sublattice[sites][:, :, None] * self.max_species + outcomes
+    def outcome_atoms(self, tokens: Tokens) -> Tensor:
+        """Atoms that every outcome adds, shape (G, L, K, n_sublattices, max_species), float64."""
+        column = self.sublattice[tokens.sites][:, :, None] * self.max_species + tokens.outcomes
         one_hot = nn.functional.one_hot(column, self.exists.numel())
-        return one_hot.sum(dim=3).double().unflatten(-1, self.exists.shape)
+        return added_by(one_hot, tokens.repeated).double().unflatten(-1, self.exists.shape)
 
     def log_ways(self, atoms: Tensor) -> Tensor:
         """ln W of remaining atoms (..., n_sublattices, max_species); -inf where one is negative."""
@@ -154,9 +155,7 @@ class CanonicalPrior(nn.Module):
 
     def chain(
         self,
-        sites: Tensor,
-        allowed: Tensor,
-        outcomes: Tensor,
+        tokens: Tokens,
         features: Tensor,
         outcome: Tensor,
         conditions: Conditions,
@@ -165,8 +164,8 @@ class CanonicalPrior(nn.Module):
 
         Parameters
         ----------
-        sites, allowed, outcomes
-            Sites of the tokens (G, L, m), whether their outcomes are allowed (G, L, K), and the codes of those (K, m).
+        tokens
+            The tokens.
         features
             Point functions, shape (G, n, n_features).
         outcome
@@ -174,10 +173,10 @@ class CanonicalPrior(nn.Module):
         conditions
             In groups, (G, n, ...).
         """
-        orders = self.fields(sites)
+        orders = self.fields(tokens.sites)
         pairs = [order.coefficients(values) for order, values in zip(orders, features, strict=True)]
         after, before = (torch.stack(parts) for parts in zip(*pairs, strict=True))  # (G, n, L, K, U), (G, n, L, U)
-        atoms = self.outcome_atoms(sites, outcomes)[:, None]  # (G, 1, L, K, n_sublattices, S)
+        atoms = self.outcome_atoms(tokens)[:, None]  # (G, 1, L, K, n_sublattices, S)
         left, empty = self.start(conditions, orders[0].start)
         taken = _chosen(atoms.expand(-1, features.shape[1], -1, -1, -1, -1), outcome)
         added = _chosen(after, outcome) - before
@@ -185,7 +184,7 @@ class CanonicalPrior(nn.Module):
             left.atoms[:, :, None] - (taken.cumsum(2) - taken), left.coefficients[:, :, None] + added.cumsum(2) - added
         )
         logits = self.logits(conditions.beta[:, :, None].expand(outcome.shape[:3]), left, atoms, after, before)
-        logits = logits.masked_fill(~allowed[:, None], -torch.inf)
+        logits = logits.masked_fill(~tokens.allowed[:, None], -torch.inf)
         full = logits[:, :, -1].gather(2, outcome[:, :, -1])[..., 0]
         # Where atoms have run out, log q is -inf already: any finite logits will do.
         logits = logits.masked_fill(~logits.isfinite().any(dim=-1, keepdim=True), 0.0)
@@ -222,18 +221,18 @@ class CanonicalSteps:
     ----------
     prior
         The mean fields.
-    sites, outcomes
-        Sites of the tokens (1, L, m), and codes of their outcomes (K, m).
+    tokens
+        Of one site order.
     conditions
         One per configuration, or a single one for all.
     n
         Number of configurations.
     """
 
-    def __init__(self, prior: CanonicalPrior, sites: Tensor, outcomes: Tensor, conditions: Conditions, n: int) -> None:
+    def __init__(self, prior: CanonicalPrior, tokens: Tokens, conditions: Conditions, n: int) -> None:
         self.prior, self.beta = prior, conditions.beta.expand(n)
-        self.fields = prior.fields(sites)[0]
-        self.atoms = prior.outcome_atoms(sites, outcomes)[0]  # (L, K, n_sublattices, S)
+        self.fields = prior.fields(tokens.sites)[0]
+        self.atoms = prior.outcome_atoms(tokens)[0]  # (L, K, n_sublattices, S)
         left, _ = prior.start(conditions, self.fields.start)
         self.left = Remainder(left.atoms.expand(n, -1, -1), left.coefficients.expand(n, -1))
 

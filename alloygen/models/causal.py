@@ -1,14 +1,14 @@
 r"""The causal family: one pass gives log q of a whole configuration along a site order, and all its prefix marginals.
 
 A token decides one site, or a block of sites together (``config.group``): then it gives every joint outcome of the block
-a probability, so that correlations inside the block are exact for a perfect network and the sequence is shorter. Tokens
+a probability, so that correlations inside the block are exact for a perfect network and the sequence is shorter. Where blocks
+overlap, the outcomes of a later one are restricted to those that agree with what was decided. Tokens
 see each other through the symmetry class of their pair of blocks alone, so probabilities are equivariant under the
 space group: q(g s | g sigma) = q(s | sigma).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import combinations, product
 
 import numpy as np
@@ -25,33 +25,7 @@ from alloygen.models.canonical import CanonicalPrior, CanonicalSteps, Informed
 from alloygen.models.config import ModelConfig
 from alloygen.models.networks.causal_transformer import CausalTransformer, Seen
 from alloygen.models.networks.log_partition import LogPartition
-
-
-@dataclass(frozen=True, eq=False)
-class Tokens:
-    """What the tokens of site orders are, apart from the configuration; G orders, L tokens, m sites, K outcomes.
-
-    Attributes
-    ----------
-    sites
-        Shape (G, L, m).
-    allowed
-        Whether every member allows its species in an outcome, shape (G, L, K).
-    counts
-        Atoms of each species in an outcome, shape (G, L, K, n_species), float64.
-    classes
-        Symmetry classes of the members, one-hot, shape (G, L, m * n_classes), float32.
-    """
-
-    sites: Tensor
-    allowed: Tensor
-    counts: Tensor
-    classes: Tensor
-
-    def at(self, step: int) -> Tokens:
-        """One token of every order."""
-        one = slice(step, step + 1)
-        return Tokens(self.sites[:, one], self.allowed[:, one], self.counts[:, one], self.classes[:, one])
+from alloygen.models.tokens import Tokens, added_by, repeated_sites
 
 
 class CausalModel(AnyOrderModel):
@@ -81,12 +55,9 @@ class CausalModel(AnyOrderModel):
         outcomes = torch.tensor(list(product(range(self.max_species), repeat=size)), dtype=torch.int64)
         self.constant("outcomes", outcomes)  # (K, m)
         self.constant("radix", self.max_species ** torch.arange(size - 1, -1, -1))
-        blocks = site_blocks(hamiltonian.lattice, size)
-        self._number_pairs(blocks)
-        block = np.full(hamiltonian.lattice.n_sites, -1)
-        block[blocks] = np.arange(len(blocks))[:, None]
-        self.constant("block", torch.from_numpy(block))
-        self.constant("interacting", torch.from_numpy(_interacting(hamiltonian, block)))
+        self.blocks = site_blocks(hamiltonian.lattice, size, config.block)
+        self._number_pairs()
+        self.constant("interacting", torch.from_numpy(_interacting(hamiltonian)))
         self.canonical = CanonicalPrior(hamiltonian) if config.ensemble == "canonical" else None
         if self.canonical and window.chemical_potentials:
             raise WindowError(
@@ -112,28 +83,36 @@ class CausalModel(AnyOrderModel):
     radix: Tensor
     class_keys: Tensor
     key_weights: Tensor
-    block: Tensor
     interacting: Tensor
 
     # ------------------------------------------------------------------ tokens
 
     @property
     def pair_classes(self) -> np.ndarray:
-        """As for :class:`AnyOrderModel`; blocks are alike, so the first one's pairs are all there are."""
+        """As for :class:`AnyOrderModel`."""
         return super().pair_classes if self._block_pairs is None else self._block_pairs
 
-    def _number_pairs(self, blocks: np.ndarray) -> None:
+    @property
+    def n_steps(self) -> int:
+        """Number of blocks."""
+        return len(self.blocks.sites)
+
+    def _number_pairs(self) -> None:
         """Number the symmetry classes of ordered pairs of blocks: the orbits of all pairs of their members."""
         if self.config.group == 1:
             self.n_pair_classes, self._block_pairs = self.hamiltonian.lattice.pair_orbits.n_orbits, None
             return
+        blocks = torch.from_numpy(self.blocks.sites)
         weights = np.random.default_rng(0).integers(1, 2**40, size=blocks.shape[1] ** 2)
         self.constant("key_weights", torch.from_numpy(weights))
-        labels = self.labels[torch.from_numpy(blocks[0])][:, torch.from_numpy(blocks)]  # (m, n_blocks, m)
-        rows = labels.transpose(0, 1).reshape(len(blocks), -1)
-        keys, label = torch.unique(rows @ self.key_weights, return_inverse=True)
-        assert len(keys) == len(torch.unique(rows, dim=0)), "two classes of block pairs share a key"
-        self._block_pairs = rows.numpy()[np.unique(label.numpy(), return_index=True)[1]]
+        # In a partition all blocks are alike, so the first one's pairs are all there are.
+        first = blocks if self.blocks.overlap else blocks[:1]
+        rows = torch.cat(
+            [self.labels[block][:, blocks].transpose(0, 1).flatten(1).unique(dim=0) for block in first]
+        ).unique(dim=0)
+        keys, order = (rows @ self.key_weights).sort()
+        assert len(keys.unique()) == len(keys), "two classes of block pairs share a key"
+        self._block_pairs = rows[order].numpy()
         self.constant("class_keys", keys)
         self.n_pair_classes = len(keys)
 
@@ -162,20 +141,23 @@ class CausalModel(AnyOrderModel):
         length = self.n_steps
         if not self.config.blanket:
             return torch.full((len(site_orders), length), length - 1, device=site_orders.device)
-        order = self.block[site_orders.view(len(site_orders), length, -1)[:, :, 0]]
+        both = self.interacting[site_orders[:, :, None], site_orders[:, None, :]]
+        both = both.view(len(site_orders), length, self.config.group, length, self.config.group).any(4).any(2)
         place = torch.arange(length, device=site_orders.device)
-        last = torch.where(self.interacting[order[:, :, None], order[:, None, :]], place, -1).amax(dim=2)
+        last = torch.where(both, place, -1).amax(dim=2)
         return torch.maximum(nn.functional.pad(last[:, :-1], (1, 0), value=length - 1), place)
 
     def tokens(self, site_orders: Tensor) -> Tokens:
-        """Describe the tokens of site orders (G, n_active)."""
+        """Describe the tokens of site orders (G, n_steps * group)."""
         sites = site_orders.view(len(site_orders), self.n_steps, self.config.group)
         member = torch.arange(self.config.group, device=self.device)
+        repeated = repeated_sites(sites, self.hamiltonian.lattice.n_sites) if self.blocks.overlap else None
         allowed = self.allowed[sites][:, :, member, self.outcomes].all(dim=-1)
         species = self.species_codes[sites][:, :, member, self.outcomes]  # (G, L, K, m)
-        counts = nn.functional.one_hot(species, self.n_species).sum(dim=3).double()
+        one_hot = nn.functional.one_hot(species, self.n_species)
         classes = nn.functional.one_hot(self.site_classes[sites], self.n_classes).flatten(2).float()
-        return Tokens(sites, allowed, counts, classes)
+        counts = added_by(one_hot, repeated).double()
+        return Tokens(sites, self.outcomes, repeated, allowed, counts, classes)
 
     def outcome_of(self, codes: Tensor) -> Tensor:
         """Number of the outcome with member codes (..., m)."""
@@ -230,23 +212,27 @@ class CausalModel(AnyOrderModel):
         ordered = site_orders[:, None, :].expand(groups, n, -1)
         codes = occupation.view(groups, n, -1).gather(2, ordered)
         species = self.species_codes[ordered].gather(3, codes[..., None])[..., 0].view(groups, n, length, -1)
-        outcome = self.outcome_of(codes.view(groups, n, length, -1))[..., None]
+        codes = codes.view(groups, n, length, -1)
+        outcome = self.outcome_of(codes)[..., None]
         previous = nn.functional.pad(species[:, :, :-1], (0, 0, 1, 0), value=-1)
         features = self.hamiltonian.features(occupation).view(groups, n, -1)
         if self.canonical is None:
             informed = self._semigrand(tokens, features, outcome, grouped)
         else:
-            informed = self.canonical.chain(tokens.sites, tokens.allowed, self.outcomes, features, outcome, grouped)
+            informed = self.canonical.chain(tokens, features, outcome, grouped)
+        full = informed.full
+        if tokens.repeated is not None and self.canonical is None:
+            # The energies of tokens that share sites have clusters in common: their sum is not that of the configuration.
+            known = torch.ones_like(occupation, dtype=torch.bool)
+            full = self.decided_part(occupation, known, features.flatten(0, 1), conditions).view_as(full)
         decided = torch.arange(length, device=self.device)
         inputs = self.token_inputs(tokens, previous, informed.logits, grouped, decided, informed.remaining)
         target, known = self._order_labels(site_orders)
         condition = self.condition_inputs(conditions).view(groups, n, -1)
         outputs = self.network(inputs, condition, target, known, self._seen_until(site_orders))
-        log_q = (informed.logits + outputs[..., :-1]).log_softmax(dim=-1).gather(3, outcome)[..., 0]
+        log_q = tokens.log_q(informed.logits + outputs[..., :-1], codes).gather(3, outcome)[..., 0]
         empty = informed.empty + self.added_log_partition(condition)
-        return self.chain(
-            log_q.flatten(0, 1), outputs[..., -1].double().flatten(0, 1), empty.flatten(), informed.full.flatten()
-        )
+        return self.chain(log_q.flatten(0, 1), outputs[..., -1].double().flatten(0, 1), empty.flatten(), full.flatten())
 
     def _semigrand(self, tokens: Tokens, features: Tensor, outcome: Tensor, conditions: Conditions) -> Informed:
         """-beta dE_known + beta mu.N, and ln Xi of sites alone."""
@@ -336,7 +322,7 @@ class CausalDecoder:
         if model.canonical is None:
             self.fields = TokenFields.build(model.hamiltonian, self.tokens.sites[0].cpu().numpy())
         else:
-            self.canonical = CanonicalSteps(model.canonical, self.tokens.sites, model.outcomes, conditions, n)
+            self.canonical = CanonicalSteps(model.canonical, self.tokens, conditions, n)
         self.previous = torch.full((n, model.config.group), -1, dtype=torch.int64, device=model.device)
         # Spectators have no features; decided sites are filled in as they come.
         self.features = torch.zeros(n, model.hamiltonian.n_features, dtype=torch.float64, device=model.device)
@@ -350,7 +336,8 @@ class CausalDecoder:
         decided = torch.full((1,), k, device=model.device)
         inputs = model.token_inputs(token, self.previous[None, :, None], base, self.conditions, decided, remaining)
         outputs = model.network.step(inputs[0, :, 0], self.condition, self.modulations, self._seen(k), self.cache)
-        return (base[0, :, 0] + outputs[:, :-1]).log_softmax(dim=-1)
+        codes = self.occupation[:, token.sites[0, 0]][None, :, None]
+        return token.log_q(base + outputs[None, :, None, :-1], codes)[0, :, 0]
 
     def _seen(self, k: int) -> Seen:
         """What token k sees."""
@@ -387,11 +374,11 @@ class CausalDecoder:
             self.features[:, low:high] = table[codes[:, member], : high - low]
 
 
-def _interacting(hamiltonian: ClusterHamiltonian, block: np.ndarray) -> np.ndarray:
-    """Whether two blocks have sites in a common cluster, shape (n_blocks, n_blocks); every block does with itself."""
-    of_feature = np.append(block[hamiltonian.feature_site], -1)[hamiltonian.polynomial.features]
-    pairs = np.eye(block.max() + 1, dtype=bool)
-    for one, other in combinations(of_feature.T, 2):
+def _interacting(hamiltonian: ClusterHamiltonian) -> np.ndarray:
+    """Whether two sites are in a common cluster, shape (n_sites, n_sites); every site is with itself."""
+    site = np.append(hamiltonian.feature_site, -1)[hamiltonian.polynomial.features]
+    pairs = np.eye(hamiltonian.lattice.n_sites, dtype=bool)
+    for one, other in combinations(site.T, 2):
         both = (one >= 0) & (other >= 0)
         pairs[one[both], other[both]] = pairs[other[both], one[both]] = True
     return pairs

@@ -27,6 +27,9 @@ class ModelConfig:
         Features per token, blocks, and attention heads (width is a multiple of heads).
     group
         Sites that one token of a causal model decides together.
+    block
+        Primitive cells of such a block, in primitive vectors; those that suit the supercell best unless given
+        (:func:`alloygen.lattice.blocks.site_blocks`).
     blanket
         Whether a token of a causal model sees, of what is known, only the sites that interact with undecided ones. What lies
         behind this Markov blanket changes no conditional, so it is left out (and of the cache of draws). False: all that is known.
@@ -44,11 +47,14 @@ class ModelConfig:
     depth: int = 3
     heads: int = 4
     group: int = 1
+    block: tuple[tuple[int, ...], ...] | None = None
     blanket: bool = True
     encoding: str = "pair_orbit"
     ensemble: str = "semigrand"
 
     def __post_init__(self) -> None:
+        if self.block is not None:  # lists come back from JSON
+            object.__setattr__(self, "block", tuple(tuple(int(n) for n in cell) for cell in self.block))
         if min(self.width, self.depth, self.heads, self.group) < 1 or self.width % self.heads:
             raise AlloygenError(
                 f"width {self.width}, depth {self.depth}, heads {self.heads}, group {self.group}: expected positive "

@@ -44,10 +44,11 @@ def default_config(lattice: Lattice, family: str = "causal") -> ModelConfig:
             if int(lattice.n_allowed.max()) ** size > MAX_OUTCOMES:
                 continue
             try:
-                site_blocks(lattice, size)
+                blocks = site_blocks(lattice, size)
             except LatticeError:
                 continue
-            return ModelConfig(group=size)
+            if not blocks.overlap:
+                return ModelConfig(group=size)
     return ModelConfig()
 
 

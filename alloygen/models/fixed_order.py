@@ -46,7 +46,7 @@ class FixedOrderModel(AnyOrderModel):
         self, hamiltonian: ClusterHamiltonian, window: ConditionWindow, config: ModelConfig, seed: int = 0
     ) -> None:
         super().__init__(hamiltonian, window, config)
-        blocks = site_blocks(hamiltonian.lattice, 1)
+        blocks = site_blocks(hamiltonian.lattice, 1).sites
         order = blocks[raster_orders(hamiltonian.lattice, blocks)[0], 0]
         self.fields = TokenFields.build(hamiltonian, order[:, None])
         self.constant("order", torch.as_tensor(order))

@@ -118,13 +118,7 @@ class MaskedModel(AnyOrderModel):
         outputs = self.network(inputs, self.condition_inputs(conditions)).double()
         log_q = (base + outputs[..., :-1]).log_softmax(dim=-1)
         rest = base.logsumexp(dim=-1) + outputs[..., -1]
-        return log_q, self._marginal(self._decided(occupation, known, features, conditions), rest, undecided)
-
-    def _decided(self, occupation: Tensor, known: Tensor, features: Tensor, conditions: Conditions) -> Tensor:
-        """-beta (E_known - mu.N_known), shape (n,), float64."""
-        species = self.species_codes.expand(len(occupation), -1, -1).gather(2, occupation[..., None])[..., 0]
-        work = (conditions.chemical_potentials.gather(1, species) * known).sum(dim=1)
-        return conditions.beta * (work - self.hamiltonian.known_energy(features))
+        return log_q, self._marginal(self.decided_part(occupation, known, features, conditions), rest, undecided)
 
     def _marginal(self, decided: Tensor, rest: Tensor, undecided: Tensor) -> Tensor:
         """a(s_S), shape (n,), from its exact part (n,) and what undecided sites (n, L) add."""
@@ -169,7 +163,7 @@ class MaskedModel(AnyOrderModel):
             step_log_q.append(chosen.view(len(chunk), n))
             marginals.append(marginal.view(len(chunk), n))
         features, everything = self.hamiltonian.features(occupation), torch.ones_like(occupation, dtype=torch.bool)
-        marginals.append(self._decided(occupation, everything, features, conditions)[None])
+        marginals.append(self.decided_part(occupation, everything, features, conditions)[None])
         return Chain(torch.cat(step_log_q).T, torch.cat(marginals).T)
 
     def conditionals(self, occupation: Tensor, known: Tensor, conditions: Conditions) -> Tensor:

@@ -12,15 +12,18 @@ hiding what the small cell could not hold was much worse, and lowering scores by
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from alloygen.errors import AlloygenError, ClusterExpansionError, LatticeError
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.lattice import Lattice
-from alloygen.lattice.blocks import site_blocks
+from alloygen.lattice.blocks import Blocks, site_blocks
 from alloygen.lattice.common_period import common_period
 from alloygen.models.any_order import AnyOrderModel
+from alloygen.models.config import ModelConfig
 from alloygen.models.families import build_model
 
 Array = np.ndarray
@@ -44,7 +47,7 @@ def transfer(model: AnyOrderModel, hamiltonian: ClusterHamiltonian) -> AnyOrderM
     Raises
     ------
     LatticeError
-        If primitive cell or species differ, or the supercell cannot be divided into the model's blocks of sites.
+        If primitive cell or species differ, or the model's blocks of sites do not fit into the supercell.
     ClusterExpansionError
         If the energies differ.
     AlloygenError
@@ -57,12 +60,7 @@ def transfer(model: AnyOrderModel, hamiltonian: ClusterHamiltonian) -> AnyOrderM
             f"a model of the family {config.family!r} with the network {config.network!r} and the encoding {config.encoding!r} "
             "knows its sites by their supercell: train one with ModelConfig(family='causal') to use it on others"
         )
-    moved = build_model(hamiltonian, model.window, config).to(model.device)
-    if not np.allclose(_block_shape(model), _block_shape(moved), atol=1e-6):
-        raise LatticeError(
-            f"the other supercell divides into blocks of {config.group} sites of another shape: expected one that the model's "
-            "blocks fit, for example a multiple of its supercell"
-        )
+    moved = build_model(hamiltonian, model.window, _with_blocks_of(model, hamiltonian.lattice)).to(model.device)
     shares = torch.from_numpy(pair_class_map(model, moved)).float().to(model.device)
     state = dict(model.state_dict())
     for name in state:
@@ -84,10 +82,20 @@ def pair_class_map(old: AnyOrderModel, new: AnyOrderModel) -> Array:
     return shares
 
 
-def _block_shape(model: AnyOrderModel) -> Array:
-    """Distances within a block of sites that a step decides, shape (m, m)."""
-    lattice = model.hamiltonian.lattice
-    block, orbits = site_blocks(lattice, model.config.group)[0], lattice.pair_orbits
+def _with_blocks_of(model: AnyOrderModel, lattice: Lattice) -> ModelConfig:
+    """Return the model's configuration with blocks of the model's shape on another supercell."""
+    config = model.config
+    if config.group == 1:
+        return config
+    own = site_blocks(model.hamiltonian.lattice, config.group, config.block)
+    usual = site_blocks(lattice, config.group)
+    alike = np.allclose(_distances(model.hamiltonian.lattice, own), _distances(lattice, usual), atol=1e-6)
+    return replace(config, block=None if alike and not usual.overlap else own.cells.tolist())
+
+
+def _distances(lattice: Lattice, blocks: Blocks) -> Array:
+    """Distances within a block, shape (m, m)."""
+    block, orbits = blocks.sites[0], lattice.pair_orbits
     return orbits.distances[orbits.labels[np.ix_(block, block)]]
 
 

@@ -12,6 +12,7 @@ is known is easier to tell than one among undecided neighbours.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -39,21 +40,24 @@ class SiteOrders:
     group
         Sites that are decided together; blocks of them stay whole, their members in a common order.
 
+    cells
+        Primitive cells of a block, as in :func:`~alloygen.lattice.blocks.site_blocks`.
+
     Raises
     ------
     LatticeError
-        If the sites cannot be divided into such blocks.
+        If no such block fits into the supercell.
     """
 
-    def __init__(self, lattice: Lattice, group: int = 1) -> None:
-        self._blocks = site_blocks(lattice, group)
+    def __init__(self, lattice: Lattice, group: int = 1, cells: Sequence[Sequence[int]] | None = None) -> None:
+        self._blocks = site_blocks(lattice, group, cells).sites
         self._point, self._translations = lattice.point_permutations, lattice.translations
         self._lattice, self._orders = lattice, dict[str, list[np.ndarray]]()
 
     @classmethod
     def of(cls, model: AnyOrderModel) -> SiteOrders:
         """Site orders that a model understands."""
-        return cls(model.hamiltonian.lattice, model.config.group)
+        return cls(model.hamiltonian.lattice, model.config.group, model.config.block)
 
     def _of(self, kind: str) -> list[np.ndarray]:
         """Orders of the blocks of a kind, made when they are first asked for."""
@@ -62,7 +66,7 @@ class SiteOrders:
         return self._orders[kind]
 
     def draw(self, kind: SiteOrderKind, n: int, generator: np.random.Generator) -> Tensor:
-        """Return n site orders, shape (n, n_active), int64."""
+        """Return n site orders, shape (n, n_blocks * group), int64; where blocks overlap, a site is in several places."""
         if kind == "random" and self._blocks.shape[1] == 1:
             return torch.from_numpy(generator.permuted(np.tile(self._blocks[:, 0], (n, 1)), axis=1))
         orders = []

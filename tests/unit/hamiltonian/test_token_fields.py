@@ -28,22 +28,32 @@ def ternary_ring() -> ClusterHamiltonian:
     return ClusterHamiltonian.from_clusters(lattice, -0.4, clusters)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3])
+MIXED = np.random.default_rng(1).permutation(6)
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        *(MIXED.reshape(-1, size) for size in (1, 2, 3)),
+        np.array([[4, 1], [1, 0], [5, 2], [2, 3], [3, 4]]),  # some sites in two tokens
+        np.array([[0, 4, 2], [2, 1, 0], [5, 3, 2]]),  # and in three
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("hamiltonian", [ternary_ring(), ising_hamiltonian(2, 3, field=0.3)], ids=["ternary", "ising"])
-def test_outcome_energies_are_differences_of_energies(hamiltonian: ClusterHamiltonian, size: int) -> None:
+def test_outcome_energies_are_differences_of_energies(hamiltonian: ClusterHamiltonian, tokens: np.ndarray) -> None:
     """e_k(o) - e_k(o') is the energy difference that outcome o makes, averaged over whatever later tokens do.
 
     Point functions of undecided sites average to zero over their species, so the average over all later decisions keeps the
     completed clusters alone.
     """
-    tokens = np.random.default_rng(1).permutation(6).reshape(-1, size)
-    n_species = int(hamiltonian.lattice.n_allowed.max())
+    size, n_species = tokens.shape[1], int(hamiltonian.lattice.n_allowed.max())
     occupation = random_occupations(hamiltonian.lattice, 5, seed=2)
     fields = TokenFields.build(hamiltonian, tokens)
     energies = fields.energies(hamiltonian.features(occupation))
     outcomes = torch.tensor(list(product(range(n_species), repeat=size)))
     for k, sites in enumerate(tokens):
-        later = tokens[k + 1 :].ravel()
+        later = np.setdiff1d(np.arange(6), tokens[: k + 1])
         n_rest = n_species ** len(later)
         rest = torch.tensor(list(product(range(n_species), repeat=len(later)))).long().view(n_rest, len(later))
         for row in range(len(occupation)):

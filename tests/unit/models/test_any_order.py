@@ -88,8 +88,8 @@ def _shift_marginals(model: AnyOrderModel) -> None:
 
 def _unpin(model: AnyOrderModel) -> None:
     """Let the marginal of full configurations drift from their energy."""
-    honest = model._decided
-    model._decided = lambda *arguments: honest(*arguments) + 0.01
+    honest = model.decided_part
+    model.decided_part = lambda *arguments: honest(*arguments) + 0.01
 
 
 def _break_symmetry(model: AnyOrderModel) -> None:

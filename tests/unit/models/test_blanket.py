@@ -26,14 +26,18 @@ def model_of(hamiltonian: ClusterHamiltonian, **config: object) -> CausalModel:
 
 @pytest.mark.parametrize("group", [1, 2])
 @pytest.mark.parametrize("kind", ["sweep", "random"])
-@pytest.mark.parametrize("system", ["spins", "alloy"])
+@pytest.mark.parametrize("system", ["spins", "alloy", "odd"])
 def test_exact_conditionals_depend_on_what_is_seen_alone(system: str, kind: str, group: int) -> None:
     """By enumeration: configurations that agree on what a token sees have the same p(next outcome | all that is known)."""
-    problem = alloygen.ising(3, 4) if system == "spins" else alloygen.Problem.of(fcc_binary(), (1, 2, 6))
-    hamiltonian = problem.hamiltonian
+    problems = {
+        "spins": lambda: alloygen.ising(3, 4),
+        "alloy": lambda: alloygen.Problem.of(fcc_binary(), (1, 2, 6)),
+        "odd": lambda: alloygen.ising(3, 5),  # no pairs divide it: blocks overlap
+    }
+    hamiltonian = problems[system]().hamiltonian
     model = model_of(hamiltonian, group=group)
     every = all_occupations(hamiltonian.lattice)
-    beta = 0.4 if system == "spins" else 1 / 0.05
+    beta = 1 / 0.05 if system == "alloy" else 0.4
     log_p = -beta * hamiltonian.energy(every)
     order = SiteOrders.of(model).draw(kind, 1, np.random.default_rng(3))  # type: ignore[arg-type]
     until, blocks = model._seen_until(order)[0], order[0].view(model.n_steps, group)

@@ -47,6 +47,10 @@ def test_the_same_supercell_gives_the_same_model(config: ModelConfig) -> None:
     [
         (ModelConfig(**SIZE), (3, 3), (4, 3)),
         (ModelConfig(**SIZE, group=2), (4, 2), (4, 3)),
+        (ModelConfig(**SIZE, group=2), (4, 2), (3, 3)),
+        (ModelConfig(**SIZE, group=4), (4, 4), (3, 4)),
+        (ModelConfig(**SIZE, group=4), (4, 4), (3, 3)),
+        (ModelConfig(**SIZE, group=4, blanket=False), (4, 4), (2, 5)),
         (ModelConfig(**SIZE), (4, 3), (2, 5)),
         (MASKED, (3, 3), (2, 5)),
     ],
@@ -103,8 +107,7 @@ def test_other_materials_are_refused() -> None:
         (ising_hamiltonian(5, 6, field=0.1), ClusterExpansionError, "another energy"),
         (ising_hamiltonian(4, 4, lattice="triangular"), LatticeError, "expected supercells of one primitive cell"),
         (compile_cluster_expansion(systems.fcc_binary(), (2, 2, 1)), LatticeError, "allow down/up, those of the other"),
-        (ising_hamiltonian(5, 5), LatticeError, "no partition of this supercell into blocks of 4 sites"),
-        (ising_hamiltonian(3, 4), LatticeError, "of another shape"),
+        (ising_hamiltonian(5, 1), LatticeError, "no block of 4 sites in cells .* fits into this supercell"),
     ):
         with pytest.raises(error, match=message):
             transfer(model, other)
