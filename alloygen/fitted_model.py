@@ -145,6 +145,7 @@ class FittedModel:
         extrapolate: bool = False,
         seed: int = 0,
         progress: Progress | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
     ) -> Estimate:
         """Estimate the grand potential Phi = -k_B T ln Xi from the model's draws.
 
@@ -171,6 +172,8 @@ class FittedModel:
             Seed of draws and bootstrap.
         progress
             Called with the finished fraction.
+        checkpoint
+            Folder to keep the draws of importance sampling in, as in :meth:`draw`.
 
         Returns
         -------
@@ -181,15 +184,24 @@ class FittedModel:
         ------
         TemperatureError, ChemicalPotentialError, CompositionError, WindowError
             If the condition is unusable, not of the model's ensemble, or outside the window.
+        AlloygenError
+            If the estimator is unknown, or keeps no checkpoint.
+        CheckpointError
+            If the folder holds other draws or more of them, is damaged, or cannot be used.
         """
         conditions = self._conditions(temperature, chemical_potentials, counts, extrapolate)
         if estimator == "annealed importance sampling":
             self._needs_chemical_potentials(estimator)
         if estimator not in ESTIMATORS:
             raise AlloygenError(f"estimator = {estimator!r}: expected one of {', '.join(map(repr, ESTIMATORS))}")
+        kept = {} if checkpoint is None else {"checkpoint": checkpoint}
+        if kept and estimator != "importance sampling":
+            raise AlloygenError(
+                f"estimator = {estimator!r} keeps no checkpoint: leave checkpoint out, or use estimator='importance sampling'"
+            )
         return ESTIMATORS[estimator](
             self.model, conditions, n_samples, orders=self._orders, kind=self.site_order, reference=self.held_out(),
-            seed=seed, progress=progress,
+            seed=seed, progress=progress, **kept,
         )  # fmt: skip
 
     # ------------------------------------------------------------------ other supercells
@@ -438,16 +450,20 @@ class FittedModel:
         counts: Mapping[str, int] | None = None,
         seed: int = 0,
         progress: Progress | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
     ) -> list[Atoms]:
         """Draw n independent structures from the model; ``progress`` is called with the finished fraction.
 
         Each carries ``info["energy"]`` (energy units per supercell) and ``info["log_weight"]``: averages over the
-        target are averages weighted by exp(log_weight).
+        target are averages weighted by exp(log_weight). ``checkpoint`` is a folder that the same call goes on from, as in
+        :meth:`draw`.
 
         Raises
         ------
         TemperatureError, ChemicalPotentialError, WindowError
             If the condition is unusable or outside the window.
+        CheckpointError
+            If the folder holds other draws or more of them, is damaged, or cannot be used.
         """
         draws = self.draw(
             n,
@@ -456,6 +472,7 @@ class FittedModel:
             counts=counts,
             seed=seed,
             progress=progress,
+            checkpoint=checkpoint,
         )
         structures = self.problem.atoms(draws.occupation)
         assert isinstance(structures, list)
@@ -474,10 +491,12 @@ class FittedModel:
         counts: Mapping[str, int] | None = None,
         seed: int = 0,
         progress: Progress | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
     ) -> Draws:
         """Draw n independent configurations as arrays, with log q, energies and log weights.
 
-        ``progress`` is called with the finished fraction.
+        ``progress`` is called with the finished fraction. ``checkpoint`` is a folder that every pass of draws is written to:
+        after a kill the same call goes on from there, bit for bit on a CPU; one for more draws goes on as well.
 
         Raises
         ------
@@ -485,13 +504,16 @@ class FittedModel:
             If n is not positive.
         TemperatureError, ChemicalPotentialError, WindowError
             If the condition is unusable or outside the window.
+        CheckpointError
+            If the folder holds other draws or more of them, is damaged, or cannot be used.
         """
         if n < 1:
             raise AlloygenError(f"n = {n} draws: expected at least 1", n=n)
         conditions = self._conditions(temperature, chemical_potentials, counts)
         return draw(
-            self.model, conditions, n, orders=self._orders, kind=self.site_order, seed=seed, progress=progress
-        ).cpu()
+            self.model, conditions, n, orders=self._orders, kind=self.site_order, seed=seed, progress=progress,
+            checkpoint=checkpoint,
+        ).cpu()  # fmt: skip
 
     @torch.no_grad()
     def marginal(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from alloygen.errors import AlloygenError, CheckpointError
+from alloygen.cli.reading import folders_of_runs
+from alloygen.errors import AlloygenError
 from alloygen.estimate import Estimate
 from alloygen.fractions import Progress, part_of
 from alloygen.problem import Problem
@@ -97,10 +97,7 @@ class Request:
         CheckpointError
             If the folder cannot hold the runs.
         """
-        if self.folder is not None and n > 1:
-            _check_folder_of_runs(self.folder, n)
-        for k in range(n):
-            folder = self.folder if self.folder is None or n == 1 else self.folder / f"run-{k + 1}"
+        for k, folder in enumerate(folders_of_runs(self.folder, n)):
             part = part_of(progress, k / n, (k + 1) / n)
             yield self.seed + k, {"folder": folder, "progress": part}
 
@@ -113,21 +110,6 @@ class Method:
     samples: str
     default: int
     least: int
-
-
-def _check_folder_of_runs(folder: Path, n: int) -> None:
-    try:
-        folder.mkdir(exist_ok=True)
-        others = [entry.name for entry in folder.iterdir() if not re.fullmatch(r"run-\d+", entry.name)]
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot use {str(folder)!r} as a folder ({error.strerror}): choose another one"
-        ) from error
-    if others:
-        raise CheckpointError(
-            f"{str(folder)!r} holds {sorted(others)[0]!r}, and these conditions make {n} runs with a folder each: choose "
-            "another folder, an empty one or one that is not there yet"
-        )
 
 
 # Engines are imported where they run: their kernels and pymbar take seconds, and other commands need none of them.

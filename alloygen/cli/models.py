@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from alloygen.cli.options import (
+    CheckpointOption,
     CsvOption,
     DeviceOption,
     ExpansionArgument,
@@ -20,7 +21,7 @@ from alloygen.cli.options import (
     TemperatureOption,
     TemperaturesOption,
 )
-from alloygen.cli.reading import check_structure_target, read_conditions
+from alloygen.cli.reading import check_structure_target, folders_of_runs, read_conditions
 from alloygen.cli.writing import (
     condition_columns,
     console,
@@ -58,9 +59,7 @@ def fit_command(
     ensemble: Annotated[
         str | None, typer.Option(help="semigrand (default), or canonical: exact numbers of atoms.")
     ] = None,
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="Folder to keep the run in; the same command goes on from there.")
-    ] = None,
+    checkpoint: CheckpointOption = None,
     init: Annotated[
         Path | None,
         typer.Option(help="Model of another supercell to start from; it decides windows, family and sizes."),
@@ -110,18 +109,23 @@ def free_energy_command(
     exact: Annotated[bool, typer.Option("--exact", help="Enumerate all configurations beside.")] = False,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
+    checkpoint: CheckpointOption = None,
     json_path: JsonOption = None,
     csv_path: CsvOption = None,
 ) -> None:
     """Print the grand potential with error, bounds and verdict at every condition."""
     check_target(json_path, csv_path)
+    check_folder(checkpoint)
     fitted = load(model, device=device)
     conditions = read_conditions(temperature, chemical_potential)
+    folders = folders_of_runs(checkpoint, len(conditions))
     enumeration = enumerate_configurations(fitted.problem.hamiltonian) if exact else None
     estimates, records, rows = [], [], []
-    for number, condition in enumerate(conditions):
+    for number, (condition, folder) in enumerate(zip(conditions, folders, strict=True)):
         with fraction_bar(f"condition {number + 1} of {len(conditions)}") as progress:
-            estimate = fitted.free_energy(**condition, n_samples=samples, seed=seed + number, progress=progress)
+            estimate = fitted.free_energy(
+                **condition, n_samples=samples, seed=seed + number, progress=progress, checkpoint=folder
+            )
         truth = enumeration.averages(**condition).grand_potential if enumeration else None
         estimates.append(estimate)
         records.append({**estimate.as_dict(), **({} if truth is None else {"exact_value": truth})})
@@ -140,17 +144,19 @@ def sample_command(
     chemical_potential: PotentialsOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
+    checkpoint: CheckpointOption = None,
     output: OutputOption = Path("samples.extxyz"),
 ) -> None:
     """Draw structures, each with its energy and log weight, into an extended XYZ file or an ASE trajectory."""
     from alloygen.adapters.ase import write_structures
 
     check_structure_target(output)
+    check_folder(checkpoint)
     conditions = read_conditions([temperature], chemical_potential)
     if len(conditions) > 1:
         raise ChemicalPotentialError("samples have one condition: give one --chemical-potential per species")
     fitted = load(model, device=device)
     with fraction_bar("drawing") as progress:
-        structures = fitted.sample(n, **conditions[0], seed=seed, progress=progress)
+        structures = fitted.sample(n, **conditions[0], seed=seed, progress=progress, checkpoint=checkpoint)
     write_structures(output, structures)
     console().print(f"wrote {output}: {n} structures of {len(structures[0])} sites", highlight=False)

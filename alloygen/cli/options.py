@@ -30,6 +30,9 @@ PotentialsOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or any torch device.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything random.")]
+CheckpointOption = Annotated[
+    Path | None, typer.Option(help="Folder to keep the run in; the same command goes on from there.")
+]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="JSON file to write.")]
 CsvOption = Annotated[Path | None, typer.Option("--csv", help="CSV file to write.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from alloygen.errors import ChemicalPotentialError, CompositionError
+from alloygen.errors import CheckpointError, ChemicalPotentialError, CompositionError
 from alloygen.inputs import check_target, split_values
 from alloygen.lattice import Lattice
 from alloygen.reference.compositions import count_vector, random_occupations
@@ -64,3 +65,32 @@ def check_structure_target(path: Path | None) -> None:
     check_target(path)
     if path is not None:
         check_structure_suffix(path)
+
+
+def folders_of_runs(folder: Path | None, n: int) -> list[Path | None]:
+    """Return the folder of each of n runs: the one that was given, or, for several, folders inside it.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder cannot hold several runs.
+    """
+    if folder is None or n == 1:
+        return [folder] * n
+    _check_folder_of_runs(folder, n)
+    return [folder / f"run-{k + 1}" for k in range(n)]
+
+
+def _check_folder_of_runs(folder: Path, n: int) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+        others = [entry.name for entry in folder.iterdir() if not re.fullmatch(r"run-\d+", entry.name)]
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot use {str(folder)!r} as a folder ({error.strerror}): choose another one"
+        ) from error
+    if others:
+        raise CheckpointError(
+            f"{str(folder)!r} holds {sorted(others)[0]!r}, and these conditions make {n} runs with a folder each: choose "
+            "another folder, an empty one or one that is not there yet"
+        )

@@ -16,7 +16,7 @@ from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.reference.compositions import random_occupations, species_counts
 from alloygen.reference.condition_path import intervals_to_split
 from alloygen.reference.monte_carlo import MetropolisSampler
-from alloygen.reference.run_folder import RunFolder
+from alloygen.run_folder import RunFolder
 
 Array = np.ndarray
 

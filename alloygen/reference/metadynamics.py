@@ -32,7 +32,7 @@ from alloygen.reference.composition_grid import composition_grid
 from alloygen.reference.composition_walkers import CompositionWalkers
 from alloygen.reference.metadynamics_analysis import analyse
 from alloygen.reference.metadynamics_stages import N_BLOCKS, ROUND_SWEEPS, BiasSettings, Stages
-from alloygen.reference.run_folder import RunFolder
+from alloygen.run_folder import RunFolder
 
 __all__ = ["BiasSettings", "run_metadynamics"]
 

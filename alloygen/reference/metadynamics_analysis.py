@@ -10,7 +10,7 @@ from alloygen.reference.composition_grid import CompositionGrid
 from alloygen.reference.composition_network import edge_differences, edge_weights, fit_network
 from alloygen.reference.diagnostics import convergence_problems, mean_and_error
 from alloygen.reference.metadynamics_stages import BURN_IN, N_BLOCKS, ROUND_SWEEPS, Stages
-from alloygen.reference.run_folder import RunFolder
+from alloygen.run_folder import RunFolder
 
 Array = np.ndarray
 

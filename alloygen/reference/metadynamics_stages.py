@@ -10,7 +10,7 @@ import numpy as np
 
 from alloygen.errors import AlloygenError
 from alloygen.reference.composition_walkers import CompositionWalkers
-from alloygen.reference.run_folder import RunFolder
+from alloygen.run_folder import RunFolder
 
 Array = np.ndarray
 

@@ -26,8 +26,8 @@ from alloygen.reference.condition_grid import ConditionGrid, ReferenceSamples
 from alloygen.reference.exchange_kernels import exchange_steps
 from alloygen.reference.monte_carlo import MetropolisSampler
 from alloygen.reference.random_streams import random_streams
-from alloygen.reference.run_folder import RunFolder
 from alloygen.reference.threads import in_threads
+from alloygen.run_folder import RunFolder
 
 Array = np.ndarray
 

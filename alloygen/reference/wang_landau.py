@@ -29,8 +29,8 @@ from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.reference.cell_space import cell_space
 from alloygen.reference.density_of_states import DensityOfStates
 from alloygen.reference.energy_windows import find_energies, make_windows
-from alloygen.reference.run_folder import RunFolder
 from alloygen.reference.wang_landau_run import WangLandauRun, WangLandauSchedule
+from alloygen.run_folder import RunFolder
 
 __all__ = ["WangLandauSchedule", "wang_landau"]
 

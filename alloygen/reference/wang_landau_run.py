@@ -16,8 +16,8 @@ from alloygen.reference.density_of_states import MIN_ROUND_TRIPS, DensityOfState
 from alloygen.reference.energy_windows import EnergySearch, join_windows
 from alloygen.reference.flat_walkers import FlatWalkers, shared_cells
 from alloygen.reference.random_streams import random_streams
-from alloygen.reference.run_folder import RunFolder
 from alloygen.reference.transition_estimator import cell_weights
+from alloygen.run_folder import RunFolder
 
 Array = np.ndarray
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +12,7 @@ from alloygen.fractions import Progress, part_of
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.hamiltonian.conditions import Conditions
 from alloygen.models import AnyOrderModel
+from alloygen.sampling.draw_checkpoint import DrawCheckpoint, Generators
 from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
 
 #: Draws that share a site order and are made in one pass, and the most sites of all of them, so that large lattices fit into
@@ -160,6 +161,7 @@ def draw(
     seed: int,
     group: int | None = None,
     progress: Progress | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> Draws:
     """Draw n independent configurations under one condition.
 
@@ -180,19 +182,30 @@ def draw(
         so sharing biases nothing.
     progress
         Called with the finished fraction.
+    checkpoint
+        Folder to keep every pass in; the same call, or one for more draws, goes on from there.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder holds other draws or more of them, is damaged, or cannot be used.
     """
     group = group or draws_per_pass(model)
-    numpy_generator = np.random.default_rng(seed)
-    generator = torch.Generator().manual_seed(int(numpy_generator.integers(2**62)))
-    occupations, log_qs = [], []
-    for low in range(0, n, group):
+    generators = Generators.of(seed)
+    kept = None
+    if checkpoint is not None:
+        kept = DrawCheckpoint.open(
+            checkpoint, model, conditions, kind=kind, seed=seed, group=group, generators=generators
+        )
+    passes = [] if kept is None else [(codes.to(model.device), q.to(model.device)) for codes, q in kept.load(n)]
+    for low in range(sum(len(log_q) for _, log_q in passes), n, group):
         size = min(group, n - low)
-        order = orders.draw(kind, 1, numpy_generator)[0]
+        order = orders.draw(kind, 1, generators.orders)[0]
         part = part_of(progress, low / n, (low + size) / n)
-        occupation, log_q = draw_along(model, order, conditions, size, generator, part)
-        occupations.append(occupation)
-        log_qs.append(log_q)
-    occupation, log_q = torch.cat(occupations), torch.cat(log_qs)
+        passes.append(draw_along(model, order, conditions, size, generators.outcomes, part))
+        if kept is not None:
+            kept.add(*passes[-1])
+    occupation, log_q = (torch.cat(tensors) for tensors in zip(*passes, strict=True))
     energy = model.hamiltonian.energy(occupation)
     counts = species_counts(model.hamiltonian, occupation)
     log_weights = log_boltzmann(model.hamiltonian, energy, counts, conditions) - log_q

@@ -13,6 +13,7 @@ It shows in the reference samples, whose mean log w then exceeds what the draws 
 from __future__ import annotations
 
 import math
+import os
 import time
 from dataclasses import dataclass
 
@@ -127,6 +128,7 @@ def importance_sampling(
     reference: ReferenceData,
     seed: int,
     progress: Progress | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> tuple[Estimate, Draws]:
     """Estimate the grand potential, or at fixed composition the free energy, at one condition from independent draws.
 
@@ -146,6 +148,8 @@ def importance_sampling(
         Seed of draws and bootstrap.
     progress
         Called with the finished fraction of the draws.
+    checkpoint
+        Folder to keep the draws in; the same call, or one for more draws, goes on from there.
 
     Returns
     -------
@@ -156,10 +160,13 @@ def importance_sampling(
     ------
     AlloygenError
         If fewer than two draws are asked for.
+    CheckpointError
+        If the folder holds other draws or more of them, is damaged, or cannot be used.
     """
     estimate, draws, _ = weigh_draws(
-        model, conditions, n_samples, orders=orders, kind=kind, reference=reference, seed=seed, progress=progress
-    )
+        model, conditions, n_samples, orders=orders, kind=kind, reference=reference, seed=seed, progress=progress,
+        checkpoint=checkpoint,
+    )  # fmt: skip
     return estimate, draws
 
 
@@ -173,6 +180,7 @@ def weigh_draws(
     reference: ReferenceData,
     seed: int,
     progress: Progress | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> tuple[Estimate, Draws, ReverseBound]:
     """Do what :func:`importance_sampling` does, and return the reverse bound that it is checked against, too."""
     if n_samples < 2:
@@ -181,7 +189,9 @@ def weigh_draws(
         )
     begin = time.perf_counter()
     generator = np.random.default_rng([seed, 1])
-    draws = draw(model, conditions, n_samples, orders=orders, kind=kind, seed=seed, progress=progress)
+    draws = draw(
+        model, conditions, n_samples, orders=orders, kind=kind, seed=seed, progress=progress, checkpoint=checkpoint
+    )
     log_weights = draws.log_weights.cpu().numpy()
     value = log_mean(log_weights)
     effective, shape = effective_sample_size(log_weights), pareto_k(log_weights)

@@ -1,6 +1,6 @@
 """Checkpoints of a training run: a folder from which the same call goes on, bit for bit on a CPU.
 
-The folder is a :class:`~alloygen.reference.run_folder.RunFolder`: ``run.json`` says what is trained; the one block holds
+The folder is a :class:`~alloygen.run_folder.RunFolder`: ``run.json`` says what is trained; the one block holds
 the reference samples, written once; ``state.safetensors`` holds weights, averages, the optimiser's memory, the states of
 all generators and the replay. It is replaced whole at every save, so a process that is killed leaves the last one intact.
 """
@@ -16,7 +16,7 @@ from typing import Any
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.hamiltonian.conditions import ConditionWindow
 from alloygen.models import ModelConfig
-from alloygen.reference.run_folder import RunFolder
+from alloygen.run_folder import RunFolder
 from alloygen.training.config import TrainingConfig
 from alloygen.training.distributed import World
 from alloygen.training.reference_data import ReferenceData

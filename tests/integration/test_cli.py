@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import pandas as pd
@@ -15,6 +17,8 @@ import alloygen
 from alloygen.adapters.ase import write_structures
 from alloygen.cli import app
 from alloygen.estimate import Estimate
+from alloygen.run_folder import RunFolder
+from alloygen.sampling import any_order
 
 
 def invoke(*arguments: object) -> Result:
@@ -59,6 +63,54 @@ def test_samples_are_structures_with_energies(model: Path, tmp_path: Path) -> No
     problem = alloygen.load(model).problem
     energies = problem.energy(problem.occupation(structures)).tolist()
     assert energies == pytest.approx([atoms.get_potential_energy() for atoms in structures], abs=1e-7)
+
+
+def append_until(block: int, killed: bool = True) -> Callable[[RunFolder, Any], None]:
+    """Appending that is interrupted, or else fails the test, at a block."""
+    append, appended = RunFolder.append, list[RunFolder]()
+
+    def appending(run: RunFolder, arrays: Any) -> None:
+        if len(appended) == block:
+            raise KeyboardInterrupt if killed else AssertionError("drawn again")
+        appended.append(run)
+        append(run, arrays)
+
+    return appending
+
+
+def test_killed_samples_go_on(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(any_order.PASSES, "cpu", (4, 2**20))
+    command = ("sample", model, "--temperature", 800, "-n", 10)
+    kept = (*command, "--checkpoint", tmp_path / "run", "-o", tmp_path / "kept.extxyz")
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "append", append_until(2))
+        assert invoke(*kept).exit_code != 0
+    assert not (tmp_path / "kept.extxyz").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "append", append_until(1, killed=False))
+        succeed(*kept)
+    succeed(*command, "-o", tmp_path / "straight.extxyz")
+    assert (tmp_path / "kept.extxyz").read_bytes() == (tmp_path / "straight.extxyz").read_bytes()
+    refused = invoke(*kept, "--seed", 1)
+    assert refused.exit_code == 1
+    assert "seed = 0, and this one has seed = 1: choose another folder" in refused.stderr
+
+
+def test_killed_free_energies_go_on(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two conditions with three passes each, the first pass of the second one was kept."""
+    monkeypatch.setitem(any_order.PASSES, "cpu", (100, 2**20))
+    command = ("free-energy", model, "--temperature", 800, "--temperature", 1000, "--samples", 250, "--csv")
+    kept = (*command, tmp_path / "kept.csv", "--checkpoint", tmp_path / "runs")
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "append", append_until(4))
+        assert invoke(*kept).exit_code != 0
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["run-1", "run-2"]
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "append", append_until(2, killed=False))
+        succeed(*kept)
+    succeed(*command, tmp_path / "straight.csv")
+    tables = (pd.read_csv(tmp_path / f"{name}.csv").drop(columns="wall_time") for name in ("kept", "straight"))
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
 
 
 def test_compiling_from_files(tmp_path: Path) -> None:
@@ -116,6 +168,7 @@ def test_mistakes_with_a_model(model: Path, tmp_path: Path) -> None:
         (("free-energy", model, "--temperature", 300), "outside the window"),
         (("free-energy", model, "--temperature", 800, "--json", tmp_path), "expected a file name"),
         (("sample", model, "--temperature", 800, "-n", 0), "at least 1"),
+        (("sample", model, "--temperature", 800, "--checkpoint", tmp_path / "a" / "b"), "the folder of a run"),
         (("sample", model, "--temperature", 800, "-o", tmp_path / "s.cif"), "ends in .extxyz"),
         (("fit", model, "2x2x2"), "has its supercell already"),
     ):

@@ -19,7 +19,7 @@ from alloygen.cli import app
 from alloygen.cli.methods import METHODS, Request
 from alloygen.estimate import Estimate
 from alloygen.progress import fraction_bar
-from alloygen.reference.run_folder import RunFolder
+from alloygen.run_folder import RunFolder
 from alloygen.testing import systems
 
 #: Short runs of every method on Cu-Au 2x2x2.

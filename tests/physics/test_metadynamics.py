@@ -20,8 +20,8 @@ from alloygen.lattice import Lattice
 from alloygen.reference.composition_grid import composition_grid
 from alloygen.reference.enumeration import enumerate_configurations
 from alloygen.reference.metadynamics import BiasSettings, run_metadynamics
-from alloygen.reference.run_folder import RunFolder
 from alloygen.reference.transfer_matrix import transfer_matrix
+from alloygen.run_folder import RunFolder
 from alloygen.testing import systems
 
 CUAU_TEMPERATURES = [300.0, 500.0, 800.0, 1200.0]

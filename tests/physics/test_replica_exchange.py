@@ -211,7 +211,7 @@ import sys, numpy as np
 from alloygen.hamiltonian import ising_hamiltonian
 from alloygen.reference.condition_grid import ConditionGrid
 from alloygen.reference.replica_exchange import replica_exchange
-from alloygen.reference.run_folder import RunFolder
+from alloygen.run_folder import RunFolder
 RunFolder.due = lambda self, interval=0.0: True
 grid = ConditionGrid(np.array([1.5, 2.0, 3.0, np.inf]), np.zeros((1, 2)), ())
 counts = {"up": 20, "down": 16} if sys.argv[2] == "canonical" else None

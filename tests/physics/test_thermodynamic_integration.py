@@ -25,9 +25,9 @@ from alloygen.hamiltonian import ClusterHamiltonian, ising_hamiltonian
 from alloygen.reference.condition_path import integrate_path
 from alloygen.reference.enumeration import Enumeration, enumerate_configurations
 from alloygen.reference.ladder_sampling import Sampling
-from alloygen.reference.run_folder import RunFolder
 from alloygen.reference.thermodynamic_integration import integrate_chemical_potential, integrate_temperature
 from alloygen.reference.transfer_matrix import transfer_matrix
+from alloygen.run_folder import RunFolder
 from alloygen.testing import systems
 
 TEMPERATURES = [300.0, 500.0, 800.0, 1200.0]

@@ -208,6 +208,14 @@ class RunFolder:
             raise CheckpointError(f"the run has no blocks yet, so no {name!r}: append one first")
         return np.concatenate(parts, axis=axis)
 
+    def forget(self, n_blocks: int) -> None:
+        """Go back to the first blocks; the others are there until a state that follows on the first ones is saved.
+
+        Save one before the next block: in a folder, it takes the name of one that is forgotten.
+        """
+        self._n_blocks = n_blocks
+        del self._memory[n_blocks:]
+
     def due(self, interval: float = 10.0) -> bool:
         """Whether the last save is longer ago than an interval in seconds; never in memory."""
         return self._path is not None and time.monotonic() - self._saved >= interval

@@ -16,7 +16,7 @@ import pytest
 from alloygen.errors import CheckpointError
 from alloygen.hamiltonian import ising_hamiltonian
 from alloygen.hamiltonian.serialization import fingerprint, hamiltonian_from_record, hamiltonian_to_record
-from alloygen.reference.run_folder import RunFolder
+from alloygen.run_folder import RunFolder
 
 HAMILTONIAN = ising_hamiltonian(3, 3)
 SETTINGS = {"temperatures": [1.5, 2.0, 2.5], "seed": 7, "n_samples": 40, "moves": {"swap": True}}
@@ -136,6 +136,22 @@ def test_leftovers_of_a_kill_are_cleared(tmp_path: Path) -> None:
     run = open_run(path)
     assert (run.n_blocks, run.load()) == (0, None)
     assert sorted(files(path)) == ["notes.txt", "run.json"]
+
+
+def test_going_back_to_the_first_blocks(tmp_path: Path) -> None:
+    """In a folder, nothing is forgotten before the next state is saved."""
+    for path in (None, tmp_path / "run"):
+        run = toy(path)
+        run.save({}, {})
+        run.forget(2)
+        if path is not None:
+            assert open_run(path).n_blocks == N_BLOCKS
+        run.save({}, {})
+        run.append({"walk": np.ones((1, 2))})
+        assert run.gather("walk").shape == (9, 2)
+        if path is not None:
+            assert open_run(path).n_blocks == 2
+            assert len(files(path)) == 4
 
 
 def test_when_a_save_is_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

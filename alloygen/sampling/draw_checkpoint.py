@@ -1,0 +1,192 @@
+"""Draws on disk: a folder from which the same call goes on after a kill, bit for bit on a CPU.
+
+The folder is a :class:`~alloygen.run_folder.RunFolder`: ``run.json`` says what is drawn; each block holds the draws of one
+pass, and is written once; ``state.safetensors`` holds the generators after the last full pass. What comes before does not
+depend on how many draws follow, so a finished run goes on to more of them. Its last pass, if it is not full, is made anew.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alloygen.errors import CheckpointError
+from alloygen.files import digest
+from alloygen.hamiltonian.conditions import Conditions, fixed_composition
+from alloygen.hamiltonian.serialization import hamiltonian_to_record
+from alloygen.models import AnyOrderModel
+from alloygen.run_folder import RunFolder
+from alloygen.sampling.site_orders import SiteOrderKind
+
+Array = np.ndarray
+
+#: State of both generators: arrays, and JSON values.
+GeneratorState = tuple[dict[str, Array], dict[str, Any]]
+
+
+@dataclass(eq=False)
+class Generators:
+    """Everything random about draws.
+
+    Attributes
+    ----------
+    orders
+        Source of site orders.
+    outcomes
+        Source of what is drawn along them.
+
+    Examples
+    --------
+    >>> one, other = Generators.of(3), Generators.of(4)
+    >>> other.state = one.state
+    >>> bool(one.orders.random() == other.orders.random())
+    True
+    >>> torch.equal(torch.rand(2, generator=one.outcomes), torch.rand(2, generator=other.outcomes))
+    True
+    """
+
+    orders: np.random.Generator
+    outcomes: torch.Generator
+
+    @classmethod
+    def of(cls, seed: int) -> Generators:
+        """Generators of a seed."""
+        orders = np.random.default_rng(seed)
+        return cls(orders, torch.Generator().manual_seed(int(orders.integers(2**62))))
+
+    @property
+    def state(self) -> GeneratorState:
+        """The state, which can be written to a file."""
+        return {"outcomes": self.outcomes.get_state().numpy()}, {"orders": dict(self.orders.bit_generator.state)}
+
+    @state.setter
+    def state(self, state: GeneratorState) -> None:
+        arrays, values = state
+        self.outcomes.set_state(torch.from_numpy(arrays["outcomes"].copy()))
+        self.orders.bit_generator.state = values["orders"]
+
+
+class DrawCheckpoint:
+    """Keeps the passes of one call to :func:`~alloygen.sampling.any_order.draw`; make one with :meth:`open`."""
+
+    def __init__(self, run: RunFolder, path: str, group: int, generators: Generators) -> None:
+        self._run, self._path, self._group, self._generators = run, path, group, generators
+        self._n_drawn, self._last_full = 0, generators.state
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        model: AnyOrderModel,
+        conditions: Conditions,
+        *,
+        kind: SiteOrderKind,
+        seed: int,
+        group: int,
+        generators: Generators,
+    ) -> DrawCheckpoint:
+        """Start draws in a folder, or go on with those in it.
+
+        Parameters
+        ----------
+        path
+            The folder, which is made if only its parent exists.
+        model
+            The model.
+        conditions
+            A single condition.
+        kind
+            Kind of site order.
+        seed
+            Seed of the draws.
+        group
+            Draws of a full pass.
+        generators
+            Those of the seed, not used yet.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder holds something else or other draws (the message names what differs), is damaged, or cannot be
+            used. Nothing in it is changed.
+        """
+        hamiltonian = model.hamiltonian
+        potentials = zip(hamiltonian.lattice.species, conditions.chemical_potentials[0].tolist(), strict=True)
+        settings = {
+            "model": model_digest(model),
+            "site_order": kind,
+            "temperature": 1.0 / (hamiltonian.units.boltzmann_constant * float(conditions.beta[0])),
+            "chemical_potentials": dict(potentials),
+            "counts": fixed_composition(hamiltonian.lattice, conditions),
+            "seed": seed,
+            "device": model.device.type,
+            "draws_per_pass": group,
+        }
+        return cls(RunFolder.open(path, "sampling", settings, hamiltonian), os.fspath(path), group, generators)
+
+    def load(self, n: int) -> list[tuple[Tensor, Tensor]]:
+        """Return the passes so far that belong to n draws, and put the generators behind them.
+
+        Returns
+        -------
+        list of (Tensor, Tensor)
+            Codes, shape (size of the pass, n_sites), int64, and log q, shape (size of the pass,), float64, on the CPU.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder holds more than n draws, or is damaged.
+        """
+        found = self._run.load()
+        if found is None:
+            return []
+        arrays, values = found
+        self._n_drawn = int(values["n_drawn"])
+        if n < self._n_drawn:
+            raise CheckpointError(
+                f"{self._path!r} holds {self._n_drawn} draws, and this run makes n = {n}: choose another folder, or n = "
+                f"{self._n_drawn} or more",
+                n_drawn=self._n_drawn,
+            )
+        self._generators.state = self._last_full = arrays, values["generators"]
+        if self._n_drawn < n and self._n_drawn % self._group:
+            self._run.forget(self._n_drawn // self._group)
+            self._save(self._n_drawn - self._n_drawn % self._group)
+        return [
+            (torch.from_numpy(block["occupation"].astype(np.int64)), torch.from_numpy(block["log_q"]))
+            for block in self._run.blocks()
+        ]
+
+    def add(self, occupation: Tensor, log_q: Tensor) -> None:
+        """Keep the draws of a pass: codes, shape (size of the pass, n_sites), and log q, shape (size of the pass,).
+
+        Raises
+        ------
+        CheckpointError
+            If the folder cannot be written; the passes before are then still there.
+        """
+        codes = occupation.cpu().numpy().astype(np.uint8)
+        self._run.append({"occupation": codes, "log_q": log_q.cpu().numpy()})
+        if len(log_q) == self._group:
+            self._last_full = self._generators.state
+        self._save(self._n_drawn + len(log_q))
+
+    def _save(self, n_drawn: int) -> None:
+        self._n_drawn = n_drawn
+        arrays, values = self._last_full
+        self._run.save(arrays, {"n_drawn": n_drawn, "generators": values})
+
+
+def model_digest(model: AnyOrderModel) -> str:
+    """Start of the SHA-256, in hexadecimal, of everything that decides draws: weights, their shape, window and lattice."""
+    arrays, problem = hamiltonian_to_record(model.hamiltonian)
+    tensors = {f"problem.{name}": array for name, array in arrays.items()}
+    for name, tensor in model.state_dict().items():
+        tensors[f"model.{name}"] = tensor.detach().cpu().numpy()
+    window = [list(model.window.temperatures), model.window.chemical_potentials]
+    return digest("model", {"problem": problem, "config": model.config.to_dict(), "window": window}, tensors)[:16]
