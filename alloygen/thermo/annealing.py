@@ -9,10 +9,9 @@ estimate of every island is unbiased for Xi, so
 
 from __future__ import annotations
 
-import math
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,15 +22,9 @@ from alloygen.hamiltonian.conditions import Conditions
 from alloygen.models import AnyOrderModel
 from alloygen.sampling.any_order import draw
 from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
-from alloygen.sampling.weights import ROUNDING, log_mean, pareto_k, self_normalised_mean, unseen_weight
 from alloygen.thermo.annealing_path import AnnealingPath, pilot_path, start_candidates
-from alloygen.thermo.estimators import (
-    MAX_DISCREPANCY,
-    MAX_UNSEEN_WEIGHT,
-    MIN_EFFECTIVE_SAMPLES,
-    ReverseBound,
-    reverse_bound,
-)
+from alloygen.thermo.estimators import reverse_bound
+from alloygen.thermo.islands import IslandChecks, IslandRun, island_estimate
 from alloygen.thermo.population import Population
 from alloygen.training.reference_data import ReferenceData
 
@@ -39,27 +32,6 @@ Array = np.ndarray
 
 #: Fewest islands, and fewest draws in each.
 MIN_ISLANDS, MIN_ISLAND_SIZE = 4, 8
-#: Largest standard deviation of ln Xi between islands: beyond it few of them carry the mean.
-MAX_ISLAND_SPREAD = 1.0
-
-
-@dataclass(frozen=True)
-class _Checks:
-    """What an estimate is compared with: reference samples at start and target, and the model's own draws at the target."""
-
-    at_start: ReverseBound | None
-    at_target: ReverseBound | None
-    log_mean_weight: tuple[float, float] | None
-
-
-@dataclass(frozen=True, eq=False)
-class _Run:
-    """ln Xi of the islands, log weights of the draws they started from, and what they are worth."""
-
-    log_xi: Array
-    first_log_weights: Array
-    effective_sample_size: float
-    n_energy_evaluations: int
 
 
 def annealed_free_energy(
@@ -144,7 +116,11 @@ def annealed_free_energy(
         model, starts[best], conditions, orders, kind, reference, pilot_seed, np.random.default_rng(children[2])
     )
     cost = run.n_energy_evaluations + n_checked + sum(path.n_energy_evaluations for path in paths)
-    return _estimate(model, conditions, run, len(paths[best].beta) - 1, checks, cost, begin)
+    return island_estimate(
+        model, conditions, replace(run, n_energy_evaluations=cost), checks, estimator="annealed importance sampling",
+        passed=f"{len(run.log_xi)} islands agree after {len(paths[best].beta) - 1} steps from the model's draws",
+        remedy="make more sweeps per step, or start elsewhere", wall_time=time.perf_counter() - begin,
+    )  # fmt: skip
 
 
 def _compare(
@@ -156,7 +132,7 @@ def _compare(
     reference: ReferenceData | None,
     seed: int,
     generator: np.random.Generator,
-) -> tuple[_Checks, int]:
+) -> tuple[IslandChecks, int]:
     """Return what to compare with, as far as the model's window reaches, and the number of energies it took."""
     at_start = at_target = own = None
     if reference is not None:
@@ -167,7 +143,7 @@ def _compare(
         if reference is not None:
             at_target = reverse_bound(model, reference, conditions, orders, kind, generator)
     cost = 0 if own is None else own.n_energy_evaluations
-    return _Checks(at_start, at_target, None if own is None else own.log_mean_weight), cost
+    return IslandChecks(at_start, at_target, None if own is None else own.log_mean_weight), cost
 
 
 def _anneal(
@@ -181,7 +157,7 @@ def _anneal(
     sweeps_per_step: int,
     seed: int,
     progress: Progress | None,
-) -> _Run:
+) -> IslandRun:
     """Draw the islands' members at the start, each island with site orders of its own, and take them along the path."""
     parts = [
         draw(
@@ -202,100 +178,7 @@ def _anneal(
         if progress is not None:
             progress(0.5 + 0.5 * step / (len(path.beta) - 1))
     n = size * n_islands
-    return _Run(
+    return IslandRun(
         population.log_partition_functions, log_weights.ravel(), population.family_sample_size(),
         n * (1 + population.sampler.trials),
     )  # fmt: skip
-
-
-def jackknife_error(log_xi: Array) -> float:
-    """Return the jackknife standard error of ln mean Xi over independent, unbiased estimates of Xi.
-
-    Examples
-    --------
-    >>> round(jackknife_error(np.log([1.0, 1.0, 1.0, 1.0])), 12)
-    0.0
-    """
-    n = len(log_xi)
-    left_out = np.array([log_mean(np.delete(log_xi, k)) for k in range(n)])
-    return float(np.sqrt((n - 1) * left_out.var()))
-
-
-def _estimate(
-    model: AnyOrderModel,
-    conditions: Conditions,
-    run: _Run,
-    n_steps: int,
-    checks: _Checks,
-    n_energy_evaluations: int,
-    begin: float,
-) -> Estimate:
-    value, n = log_mean(run.log_xi), len(run.first_log_weights)
-    shape = pareto_k(run.first_log_weights)
-    unseen = unseen_weight(run.first_log_weights, shape)
-    error = math.hypot(jackknife_error(run.log_xi), ROUNDING * model.n_active, min(unseen, 1.0))
-    spread = float(run.log_xi.std(ddof=1))
-    problems = _problems(run, value, error, spread, unseen, checks)
-    target = checks.at_target
-    units, lattice = model.hamiltonian.units, model.hamiltonian.lattice
-    scale = 1.0 / float(conditions.beta[0])
-    return Estimate(
-        value=-scale * value,
-        error=scale * error,
-        lower_bound=-math.inf if target is None else -scale * (target.mean + 2 * target.error),
-        upper_bound=-scale * (float(run.log_xi.mean()) - 2 * spread / math.sqrt(len(run.log_xi))),
-        temperature=scale / units.boltzmann_constant,
-        chemical_potentials=dict(zip(lattice.species, conditions.chemical_potentials[0].tolist(), strict=True)),
-        n_sites=lattice.n_sites,
-        n_samples=n,
-        effective_sample_size=run.effective_sample_size,
-        pareto_k=shape,
-        reliable=not problems,
-        reason="; ".join(problems) or f"{len(run.log_xi)} islands agree after {n_steps} steps from the model's draws",
-        estimator="annealed importance sampling",
-        units=units.name,
-        n_energy_evaluations=n_energy_evaluations,
-        wall_time=time.perf_counter() - begin,
-    )
-
-
-def _problems(run: _Run, value: float, error: float, spread: float, unseen: float, checks: _Checks) -> list[str]:
-    """Reasons not to trust an estimate; none if all checks pass."""
-    found = []
-    if run.effective_sample_size < MIN_EFFECTIVE_SAMPLES:
-        found.append(
-            f"the weights descend from only {run.effective_sample_size:.0f} effective draws of "
-            f"{len(run.first_log_weights)} (expected {MIN_EFFECTIVE_SAMPLES}): draw more, or make more sweeps per step"
-        )
-    if unseen > MAX_UNSEEN_WEIGHT:
-        found.append(
-            f"the weights at the start are heavy-tailed: {min(unseen, 1):.0%} of the partition function may lie beyond the "
-            "largest draw; draw more, or start elsewhere"
-        )
-    if spread > MAX_ISLAND_SPREAD:
-        found.append(
-            f"ln Xi varies by {spread:.1f} between islands (expected at most {MAX_ISLAND_SPREAD:g}): draw more, or make more "
-            "sweeps per step"
-        )
-    sigmas, nats = MAX_DISCREPANCY
-    if checks.at_start is not None:
-        predicted, predicted_error = self_normalised_mean(run.first_log_weights, run.first_log_weights)
-        excess = checks.at_start.mean - predicted
-        if excess > max(nats, sigmas * math.hypot(checks.at_start.error, predicted_error)):
-            found.append(
-                f"reference samples at the start have a mean log weight {excess:.2f} above what the draws predict: the model "
-                "misses configurations that matter there; train longer, or start elsewhere"
-            )
-    if checks.log_mean_weight is not None:
-        own, own_error = checks.log_mean_weight
-        if own - value > max(nats, sigmas * math.hypot(own_error, error)):
-            found.append(
-                f"the model's own draws at the condition give ln Xi {own - value:.2f} higher, and weights seldom give too "
-                "much: the path loses configurations that matter; start elsewhere, or make more sweeps per step"
-            )
-    target = checks.at_target
-    if target is not None and target.mean + sigmas * math.hypot(target.error, error) < value:
-        found.append(
-            "the reverse bound lies on the wrong side of the estimate: the reference samples do not represent this condition"
-        )
-    return found

@@ -15,6 +15,7 @@ from scipy.special import logsumexp
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.reference.monte_carlo import MetropolisSampler
 from alloygen.sampling.weights import systematic_resample
+from alloygen.thermo.islands import family_sample_size
 
 Array = np.ndarray
 
@@ -77,16 +78,8 @@ class Population:
         return np.exp(2 * first - second) / self.log_weights.shape[1]
 
     def family_sample_size(self) -> float:
-        """Effective number of independent draws behind all weights: 1 / sum over ancestors of their share squared.
-
-        Kish's number while nobody was resampled; copies count as one draw, however far sweeps took them apart.
-
-        References
-        ----------
-        Wang, Machta and Katzgraber, doi:10.1103/PhysRevE.92.063307, eq. 18 (mean square family size).
-        """
-        share = np.exp(self.log_weights - logsumexp(self.log_weights)).ravel()
-        return float(1.0 / np.square(np.bincount(self.ancestor, share)).sum())
+        """Effective number of independent draws behind all weights (:func:`~alloygen.thermo.islands.family_sample_size`)."""
+        return family_sample_size(self.log_weights.ravel(), self.ancestor)
 
     def resample(self) -> None:
         """Replace members by copies in proportion to their weights, in islands whose weights are uneven (systematic)."""

@@ -16,8 +16,9 @@ from alloygen.models import AnyOrderModel, ModelConfig, build_model
 from alloygen.sampling.any_order import draw
 from alloygen.sampling.site_orders import SiteOrders
 from alloygen.sampling.weights import effective_sample_size, log_mean
-from alloygen.thermo.annealing import annealed_free_energy, jackknife_error
+from alloygen.thermo.annealing import annealed_free_energy
 from alloygen.thermo.annealing_path import pilot_path, start_candidates
+from alloygen.thermo.islands import jackknife_error
 from alloygen.thermo.population import Population
 
 CONFIG = ModelConfig(width=16, depth=2, heads=2)
