@@ -32,6 +32,7 @@ from alloygen.thermo.from_model import ModelSource, refuse_unreliable
 from alloygen.thermo.neural_averages import neural_averages
 from alloygen.thermo.order import OrderObserver
 from alloygen.thermo.phase_diagram import TemperatureCompositionDiagram
+from alloygen.thermo.sequential import sequential_free_energy
 from alloygen.training.reference_data import ReferenceData
 from alloygen.training.reference_run import N_HELD_OUT, reference_run
 
@@ -49,6 +50,7 @@ ESTIMATORS: dict[str, Callable[..., Estimate]] = {
     "importance sampling": lambda *args, **options: importance_sampling(*args, **options)[0],
     "acceptance ratio": acceptance_ratio,
     "annealed importance sampling": annealed_free_energy,
+    "sequential Monte Carlo": sequential_free_energy,
 }
 #: Partial configurations that share a pass of the network.
 MARGINAL_ROWS = 512
@@ -164,8 +166,9 @@ class FittedModel:
         n_samples
             Draws.
         estimator
-            "importance sampling"; "acceptance ratio" (Bennett's, of draws and held-out reference samples); or "annealed
-            importance sampling" (from where the model is better, for low effective sample sizes).
+            "importance sampling"; "acceptance ratio" (Bennett's, of draws and held-out reference samples); and for low effective
+            sample sizes "annealed importance sampling" (from where the model is better) or "sequential Monte Carlo" (draws that are
+            resampled while they grow, for large disordered lattices).
         extrapolate
             Whether to go outside the window. The weights stay exact there; how usable they are, the verdict says.
         seed

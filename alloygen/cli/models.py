@@ -33,7 +33,7 @@ from alloygen.cli.writing import (
     write_records,
 )
 from alloygen.errors import ChemicalPotentialError
-from alloygen.fitted_model import load, resolve_device
+from alloygen.fitted_model import ESTIMATORS, load, resolve_device
 from alloygen.fitting import fit, parse_budget
 from alloygen.inputs import check_folder, check_target, read_model_config, read_problem, read_windows
 from alloygen.progress import fraction_bar
@@ -107,6 +107,7 @@ def free_energy_command(
     chemical_potential: PotentialsOption = None,
     samples: Annotated[int, typer.Option(help="Draws per condition.")] = 20_000,
     exact: Annotated[bool, typer.Option("--exact", help="Enumerate all configurations beside.")] = False,
+    estimator: Annotated[str, typer.Option(help=f"{', '.join(ESTIMATORS)}.")] = "importance sampling",
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     checkpoint: CheckpointOption = None,
@@ -124,7 +125,12 @@ def free_energy_command(
     for number, (condition, folder) in enumerate(zip(conditions, folders, strict=True)):
         with fraction_bar(f"condition {number + 1} of {len(conditions)}") as progress:
             estimate = fitted.free_energy(
-                **condition, n_samples=samples, seed=seed + number, progress=progress, checkpoint=folder
+                **condition,
+                n_samples=samples,
+                estimator=estimator,
+                seed=seed + number,
+                progress=progress,
+                checkpoint=folder,
             )
         truth = enumeration.averages(**condition).grand_potential if enumeration else None
         estimates.append(estimate)

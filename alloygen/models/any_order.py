@@ -72,7 +72,8 @@ class Decoder(Protocol):
 
     ``logits()`` gives the normalised log-probabilities (n, n_outcomes) of the next step; ``decide(outcome)`` sets its outcome
     (n,). ``keep(occupation)`` does both, with the outcomes that configurations (n, n_sites) have there; ``occupation``
-    (n, n_sites) holds what was decided.
+    (n, n_sites) holds what was decided. ``select(rows)`` goes on with copies of configurations (n,) in place of all; conditions
+    stay where they are.
     """
 
     occupation: Tensor
@@ -82,6 +83,8 @@ class Decoder(Protocol):
     def decide(self, outcome: Tensor) -> None: ...  # noqa: D102
 
     def keep(self, occupation: Tensor) -> None: ...  # noqa: D102
+
+    def select(self, rows: Tensor) -> None: ...  # noqa: D102
 
 
 class AnyOrderModel(nn.Module):

@@ -242,6 +242,10 @@ class CanonicalSteps:
         logits = self.prior.logits(self.beta, self.left, self.atoms[step], self._after, self._before)
         return logits, self.prior.inputs(self.left)
 
+    def select(self, rows: Tensor) -> None:
+        """Go on with copies of configurations (n,) in place of all."""
+        self.left = Remainder(self.left.atoms[rows], self.left.coefficients[rows])
+
     def decide(self, step: int, outcome: Tensor) -> None:
         """Take the atoms of the outcomes (n,) of the token that :meth:`logits` was about."""
         rows = torch.arange(len(outcome), device=outcome.device)

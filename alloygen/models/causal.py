@@ -358,6 +358,15 @@ class CausalDecoder:
         self.logits()
         self.decide(self.model.outcome_of(occupation[:, self.tokens.sites[0, self.cache.length - 1]]))
 
+    def select(self, rows: Tensor) -> None:
+        """Go on with copies of configurations (n,) in place of all."""
+        self.occupation, self.previous, self.features = (
+            values[rows] for values in (self.occupation, self.previous, self.features)
+        )
+        self.cache.select(rows)
+        if self.model.canonical is not None:
+            self.canonical.select(rows)
+
     def decide(self, outcome: Tensor) -> None:
         """Set the outcome (n,) of the token that ``logits`` was about."""
         model = self.model

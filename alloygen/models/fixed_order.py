@@ -184,6 +184,10 @@ class FixedOrderDecoder:
         self.logits()
         self.decide(occupation[:, self.model.order[self.next - 1]])
 
+    def select(self, rows: Tensor) -> None:
+        """Go on with copies of configurations (n,) in place of all."""
+        self.occupation, self.base = self.occupation[rows], self.base[rows]
+
     def decide(self, outcome: Tensor) -> None:
         """Set the code (n,) of the site that ``logits`` was about."""
         site = self.model.order[self.next - 1]

@@ -243,6 +243,10 @@ class MaskedDecoder:
         self.site = next(self.sites)
         self.decide(occupation[:, self.site])
 
+    def select(self, rows: Tensor) -> None:
+        """Go on with copies of configurations (n,) in place of all."""
+        self.occupation = self.occupation[rows]
+
     def decide(self, outcome: Tensor) -> None:
         """Set the code (n,) of the site that ``logits`` was about."""
         self.occupation[:, self.site] = outcome

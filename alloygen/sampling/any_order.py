@@ -12,6 +12,7 @@ from alloygen.fractions import Progress, part_of
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.hamiltonian.conditions import Conditions
 from alloygen.models import AnyOrderModel
+from alloygen.models.any_order import Decoder
 from alloygen.sampling.draw_checkpoint import DrawCheckpoint, Generators
 from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
 
@@ -123,16 +124,21 @@ def redraw_along(
         if k < kept // model.config.group:
             decoder.keep(occupation)
             continue
-        logits = decoder.logits()
-        # Inverse transform: the first outcome whose cumulative probability exceeds a uniform number.
-        cumulative = logits.exp().cumsum(dim=1)
-        uniform = torch.rand(n, 1, dtype=torch.float64, generator=generator).to(model.device)
-        outcome = (uniform * cumulative[:, -1:] >= cumulative).sum(dim=1).clamp_max(logits.shape[1] - 1)
-        log_q += logits.gather(1, outcome[:, None])[:, 0]
-        decoder.decide(outcome)
+        log_q += decide_next(decoder, generator)
         if progress is not None:
             progress((k + 1) / model.n_steps)
     return decoder.occupation, log_q
+
+
+def decide_next(decoder: Decoder, generator: torch.Generator) -> Tensor:
+    """Draw the next outcome of every configuration, and return its log q, shape (n,), float64."""
+    logits = decoder.logits()
+    # Inverse transform: the first outcome whose cumulative probability exceeds a uniform number.
+    cumulative = logits.exp().cumsum(dim=1)
+    uniform = torch.rand(len(logits), 1, dtype=torch.float64, generator=generator).to(logits.device)
+    outcome = (uniform * cumulative[:, -1:] >= cumulative).sum(dim=1).clamp_max(logits.shape[1] - 1)
+    decoder.decide(outcome)
+    return logits.gather(1, outcome[:, None])[:, 0]
 
 
 def log_weights_along(

@@ -91,6 +91,24 @@ def check_decoder(model: AnyOrderModel, site_order: Tensor, conditions: Conditio
     spectators = torch.as_tensor(model.hamiltonian.lattice.n_allowed == 1)
     assert bool((occupation.cpu()[:, spectators] == 0).all()), "spectators have code 0"
     assert len(occupation.unique(dim=0)) > 1, "all draws are the same"
+    check_selection(model, site_order, conditions, occupation)
+
+
+def check_selection(model: AnyOrderModel, site_order: Tensor, conditions: Conditions, occupation: Tensor) -> None:
+    """Check that copies of configurations go on as if they had been there from the start."""
+    rows = torch.arange(len(occupation)).flip(0) // 2
+    steps = model.n_steps // 2
+    copied, direct = (model.decoder(site_order, conditions, len(occupation)) for _ in range(2))
+    for _ in range(steps):
+        copied.keep(occupation)
+        direct.keep(occupation[rows])
+    copied.select(rows)
+    for step in range(steps, model.n_steps):
+        one, other = copied.logits().exp(), direct.logits().exp()
+        _close(one, other, NETWORK_TOLERANCE, f"copies of configurations go on differently at step {step}")
+        for decoder in (copied, direct):
+            decoder.decide(other.argmax(dim=1))
+    assert torch.equal(copied.occupation, direct.occupation), "copies of configurations differ"
 
 
 def check_marginals(model: AnyOrderModel, site_orders: Tensor, conditions: Conditions, seed: int = 0) -> None:

@@ -4,11 +4,13 @@
     python tests/benchmarks/larger_lattices.py cost --results cost.jsonl --output docs/tables/cost_against_size.md \
         --figure docs/images/cost_against_size.png
     python tests/benchmarks/larger_lattices.py averages --output docs/tables/outpainted_averages.md
+    python tests/benchmarks/larger_lattices.py corrections --output docs/tables/corrections.md
     python tests/benchmarks/larger_lattices.py limit --output docs/tables/infinite_lattice.md
 
 ``systems`` compares free energies with Kaufman's solution (Ising) and with replica exchange and MBAR (Cu-Au), which is timed
 beside. ``cost`` measures one draw of Cu-Au against the number of sites. ``averages`` takes out-painted configurations of 4,096
-sites to equilibrium by Metropolis sweeps, and compares them with a Monte Carlo run from disorder. ``limit`` extrapolates the Ising
+sites to equilibrium by Metropolis sweeps, and compares them with a Monte Carlo run from disorder. ``corrections`` gives every estimator
+of a free energy the same CPU time where weights are uneven. ``limit`` extrapolates the Ising
 model to the infinite lattice.
 """
 
@@ -376,6 +378,71 @@ def mchammer(
     }
 
 
+# ---------------------------------------------------------------------- corrections
+
+
+#: Out-painted lattices with uneven weights and conditions, CPU seconds that every estimator gets, and runs of it.
+UNEVEN = (
+    (Case((32, 32), "ising_10x10", 0), ({"temperature": 2.269}, {"temperature": 2.6}, {"temperature": 3.0})),
+    (
+        Case((8, 8, 8), "cuau_4x8x8", 0),
+        tuple({"temperature": t, "chemical_potentials": {"Au": 0.0}} for t in (600.0, 800.0, 1100.0)),
+    ),
+)
+N_SECONDS, N_RUNS, N_TRIED = 20.0, 8, 1024
+
+
+def corrections(options: argparse.Namespace) -> None:
+    """Compare the estimators' errors at equal CPU time."""
+    header = ["lattice", "condition", "estimator", "draws", "seconds", "RMS difference", "RMS stated error", "reliable"]
+    lines = []
+    for case, conditions in UNEVEN:
+        problem = case.problem()
+        model = alloygen.load(MODELS / f"{case.model}.safetensors").to(problem)
+        model.held_out()
+        for condition in conditions:
+            truth, scale = true_value(case, problem, condition)
+            for estimator in ("importance sampling", "sequential Monte Carlo", "annealed importance sampling"):
+                begin = time.process_time()
+                model.free_energy(**condition, estimator=estimator, n_samples=N_TRIED, seed=99)
+                n = max(N_TRIED // 2, round(N_TRIED * N_SECONDS / (time.process_time() - begin)))
+                begin = time.process_time()
+                found = [
+                    model.free_energy(**condition, estimator=estimator, n_samples=n, seed=seed)
+                    for seed in range(N_RUNS)
+                ]
+                seconds = (time.process_time() - begin) / N_RUNS
+                difference = scale * (np.array([one.value_per_site for one in found]) - truth)
+                stated = scale * np.array([one.error_per_site for one in found])
+                shown = ", ".join(
+                    f"{v:g}" for v in (condition["temperature"], *condition.get("chemical_potentials", {}).values())
+                )
+                lines.append([
+                    case.label, shown, estimator, f"{n:,}", f"{seconds:.0f}", f"{np.sqrt(np.mean(difference**2)):.3g}",
+                    f"{np.sqrt(np.mean(stated**2)):.3g}", f"{sum(one.reliable for one in found)} of {N_RUNS}",
+                ])  # fmt: skip
+                print(lines[-1], flush=True)
+    note = (
+        f"{N_RUNS} runs of each; per site in 10⁻⁴ J from Kaufman's solution (Ising, at T in J/k_B), and in meV from replica exchange with "
+        f"{N_LONG:,} samples a replica (Cu-Au, at T in K and Δμ in eV). Out-painted from 10x10 and 4x8x8."
+    )
+    publish(f"{note}\n\n{markdown_table(header, lines)}\n\nMachine: {machine()}.", options.output)
+
+
+#: Samples of each replica of the run that Cu-Au is compared with.
+N_LONG = 40_000
+
+
+def true_value(case: Case, problem: alloygen.Problem, condition: Mapping[str, Any]) -> tuple[float, float]:
+    """Free energy per site to compare with, and the number of table units in an energy unit."""
+    t = condition["temperature"]
+    if case.ising:
+        return -t * kaufman(*case.lattice, t).log_partition_function / problem.n_sites, 1e4
+    point = condition["chemical_potentials"]
+    run = ladder_free_energies(problem.hamiltonian, (t, 1500.0), chemical_potentials=[point], n_samples=N_LONG)
+    return run.estimates(t, chemical_potentials=point)["grand_potential"].value_per_site, 1e3
+
+
 # ---------------------------------------------------------------------- the infinite lattice
 
 
@@ -425,7 +492,7 @@ def limit(options: argparse.Namespace) -> None:
 def main() -> None:
     """Run one of the parts."""
     parts: dict[str, Callable[[argparse.Namespace], None]] = {
-        "systems": systems, "cost": cost, "averages": averages, "limit": limit,
+        "systems": systems, "cost": cost, "averages": averages, "corrections": corrections, "limit": limit,
     }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument

@@ -27,6 +27,10 @@ class KeyValueCache:
     values: list[Tensor] = field(default_factory=list)
     length: int = 0
 
+    def select(self, rows: Tensor) -> None:
+        """Keep copies of some samples (n,) in place of all."""
+        self.keys, self.values = ([tensor[rows] for tensor in tensors] for tensors in (self.keys, self.values))
+
 
 @dataclass(frozen=True, eq=False)
 class Seen:
