@@ -1,11 +1,12 @@
 r"""Free energies F(T, N) of all compositions from a model's semi-grand canonical draws.
 
-Three estimates of ln Z_N are made from the same draws, and combined by their variances:
+Numbers of three kinds are made from the same draws, and joined by their variances (:mod:`~alloygen.thermo.composition_network`):
 
-- multistate reweighting of the draws of all conditions (:mod:`~alloygen.thermo.multistate_density`);
-- ratios between neighbouring compositions from single-site changes, anchored at the pure ends
-  (:mod:`~alloygen.thermo.composition_bridge`; one sublattice of two species);
-- populations at fixed composition, cooled from the highest temperature (:mod:`~alloygen.thermo.composition_annealing`).
+- ln Z_N by multistate reweighting of the draws of all conditions (:mod:`~alloygen.thermo.multistate_density`);
+- how ln Z_N grows at fixed composition, from populations cooled from the highest temperature
+  (:mod:`~alloygen.thermo.composition_annealing`);
+- ratios between neighbouring compositions from single-site changes of draws and of populations, anchored at the pure ends
+  (:mod:`~alloygen.thermo.composition_bridge`; one sublattice of two species).
 
 Where they disagree by more than their errors allow, the result says so.
 """
@@ -24,13 +25,15 @@ from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.thermo.canonical_estimates import (
     Averages,
     all_counts,
-    bridged,
+    dilute_starts,
+    drawn_steps,
     holds_compositions,
     reweighted,
     starting_points,
 )
-from alloygen.thermo.composition_annealing import cool_compositions
-from alloygen.thermo.composition_bridge import has_bridges
+from alloygen.thermo.composition_annealing import CooledCompositions, cool_compositions
+from alloygen.thermo.composition_bridge import has_bridges, pure_energies
+from alloygen.thermo.composition_network import ROUNDING, combined, reconciled
 from alloygen.thermo.condition_samples import ConditionSamples
 from alloygen.thermo.free_energy import CanonicalFreeEnergy
 from alloygen.thermo.multistate_density import MultistateDensity, multistate_density
@@ -45,8 +48,6 @@ MIN_EFFECTIVE_SAMPLES = 25
 STEPS_PER_INDEPENDENT = 4
 #: Estimates that differ by more standard errors, and by more of ln Z, disagree.
 MAX_DISCREPANCY = (5.0, 0.02)
-#: Error of ln Z below which nothing is claimed: rounding of log q, and of energy cells.
-ROUNDING = 1e-6
 
 
 def canonical_free_energy(
@@ -96,28 +97,59 @@ def canonical_free_energy(
     problems = _contradictions(hamiltonian, samples, density)
     counts, place = all_counts(hamiltonian, density)
     drawn = reweighted(samples, density, betas, len(counts), place)
-    candidates = [drawn]
+    averages, ratios, growth = [drawn], [], None
     if has_bridges(hamiltonian):
-        candidates.append(bridged(hamiltonian, samples, density, betas, drawn))
-    starts = starting_points(samples, density, betas[-1], len(counts), place)
+        ratios.append(drawn_steps(hamiltonian, samples, density, betas, drawn))
+    starts, known = _starts(hamiltonian, samples, density, drawn, betas[-1], place, seed)
     if holds_compositions(hamiltonian) and all(len(weights) for _, weights in starts):
-        top = _combined([c.log_z[:, -1] for c in candidates])
+        none = np.broadcast_to(np.where(known, 0.0, np.nan), drawn.log_z[:, -1].shape)
         cooled = cool_compositions(
-            hamiltonian, [s for s, _ in starts], [w for _, w in starts], top, grid, observe=order.observe, seed=seed,
+            hamiltonian, [s for s, _ in starts], [w for _, w in starts], none, grid, observe=order.observe, seed=seed,
             progress=progress,
         )  # fmt: skip
-        candidates.append(
-            Averages(
-                cooled.log_partition_function,
-                cooled.energy,
-                cooled.variance,
-                **cooled.observables,
-                independent=np.full(cooled.energy.shape[1:], cooled.n_measured / STEPS_PER_INDEPENDENT),
-            )
-        )
-    merged = _merged(candidates)
-    reasons = _reasons(merged.log_z, [c.log_z for c in candidates], problems)
-    return _result(hamiltonian, grid, counts, merged, reasons, order, time.perf_counter() - begin)
+        averages.append(_averages(cooled))
+        growth = cooled.log_partition_function
+        if cooled.steps is not None:
+            ratios.append(np.where(known[:-1] & known[1:], cooled.steps, np.nan))
+    ends = _pure_ends(hamiltonian, betas, len(counts))
+    log_z = reconciled(drawn.log_z, growth, combined(ratios) if ratios else None, ends)
+    alone = [drawn.log_z, *(reconciled(np.full_like(log_z, np.nan), None, steps, ends) for steps in ratios)]
+    if growth is not None:
+        alone.append(log_z[:, -1:] + growth)
+    reasons = _reasons(log_z, alone, problems)
+    return _result(hamiltonian, grid, counts, _merged(averages, log_z), reasons, order, time.perf_counter() - begin)
+
+
+def _starts(
+    hamiltonian: ClusterHamiltonian,
+    samples: ConditionSamples,
+    density: MultistateDensity,
+    drawn: Averages,
+    beta: float,
+    place: Array,
+    seed: int,
+) -> tuple[list[tuple[Array, Array]], Array]:
+    """Return weighted configurations of every composition at the highest temperature, and which are enough of them."""
+    known = np.isfinite(drawn.log_z[0, -1])
+    starts = starting_points(samples, density, beta, len(known), place)
+    if not has_bridges(hamiltonian):
+        return starts, known
+    return dilute_starts(hamiltonian, starts, known, beta, np.random.default_rng([seed, 6]))
+
+
+def _averages(cooled: CooledCompositions) -> Averages:
+    independent = np.full(cooled.energy.shape[1:], cooled.n_measured / STEPS_PER_INDEPENDENT)
+    return Averages(
+        cooled.log_partition_function, cooled.energy, cooled.variance, **cooled.observables, independent=independent
+    )
+
+
+def _pure_ends(hamiltonian: ClusterHamiltonian, betas: Sequence[float], n_x: int) -> Array:
+    """Return ln Z of the compositions that have one configuration, shape (n_T, n_x), NaN for the others."""
+    ends = np.full((len(betas), n_x), np.nan)
+    if has_bridges(hamiltonian):
+        ends[:, [0, -1]] = -np.outer(betas, pure_energies(hamiltonian))
+    return ends
 
 
 def _contradictions(
@@ -143,12 +175,12 @@ def _contradictions(
 # ---------------------------------------------------------------------- together
 
 
-def _merged(candidates: Sequence[Averages]) -> Averages:
-    """Combine ln Z by the variances of its estimates, and averages by the configurations behind them.
+def _merged(candidates: Sequence[Averages], log_z: Array) -> Averages:
+    """Combine averages by the configurations behind them.
 
-    Averages by their variances would be biased: a population that never left the ground state has none.
+    By their variances they would be biased: a population that never left the ground state has none.
     """
-    found = {"log_z": _combined([c.log_z for c in candidates])}
+    found = {"log_z": log_z}
     for name in ("energy", "variance", "short_range_order", "long_range_order"):
         arrays = [getattr(c, name) for c in candidates]
         known = [np.isfinite(a).all(axis=0) for a in arrays]
@@ -161,19 +193,6 @@ def _merged(candidates: Sequence[Averages]) -> Averages:
         mean = np.sum([w * np.where(k, a, 0.0) for w, k, a in zip(weights, known, arrays, strict=True)], axis=0)
         found[name] = np.where(total > 0, mean / np.where(total > 0, total, 1.0), np.nan)
     return Averages(**found, independent=np.sum([c.independent for c in candidates], axis=0))
-
-
-def _combined(candidates: Sequence[Array]) -> Array:
-    """Average estimates (n_replicates + 1, ...) by the inverse variances of their replicates; NaN where none is known."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        variance = np.array([c[1:].var(axis=0, ddof=1) for c in candidates])
-    known = np.isfinite(variance) & np.array([np.isfinite(c[0]) for c in candidates])
-    weight = np.where(known, 1.0 / np.where(known, variance + ROUNDING**2, 1.0), 0.0)
-    total = weight.sum(axis=0)
-    share = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
-    mean = sum(np.where(k, s * np.where(k, c, 0.0), 0.0) for k, s, c in zip(known, share, candidates, strict=True))
-    return np.where(total > 0, mean, np.nan)
 
 
 def _reasons(merged: Array, candidates: Sequence[Array], problems: Sequence[str]) -> tuple[tuple[str, ...], ...]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 import numpy as np
-import torch
 
 from alloygen.errors import CompositionError
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.reference.compositions import check_separate_sublattices
-from alloygen.thermo.composition_bridge import composition_bridge, flip_energies, has_bridges
+from alloygen.sampling.weights import systematic_resample
+from alloygen.thermo.composition_bridge import composition_bridge, flip_energies, has_bridges, pure_energies
 from alloygen.thermo.condition_samples import ConditionSamples
 from alloygen.thermo.multistate_density import MultistateDensity
 
@@ -24,6 +24,8 @@ NEAR = 0.2
 MIN_EFFECTIVE_DRAWS = 25
 #: Start configurations of a population are picked from at most so many samples.
 MAX_STARTS = 2000
+#: Start configurations of a composition that is reached from a pure end, and the least effective fraction of them.
+DILUTE_STARTS, MIN_DILUTE_FRACTION = 2000, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,30 +112,28 @@ def reweighted(
     return Averages(**{name: np.stack(values, axis=1) for name, values in rows.items()}, independent=independent)
 
 
-def bridged(
+def drawn_steps(
     hamiltonian: ClusterHamiltonian,
     samples: ConditionSamples,
     density: MultistateDensity,
     betas: Sequence[float],
     drawn: Averages,
-) -> Averages:
-    """Return the ratios' ln Z, and no averages; NaN at temperatures where a composition in between was hardly drawn."""
-    lattice = hamiltonian.lattice
-    flips = flip_energies(hamiltonian, samples.occupation), samples.occupation[:, lattice.active_sites]
-    ends = np.zeros((2, lattice.n_sites), dtype=np.int64)
-    ends[1, lattice.active_sites] = 1
-    low, high = hamiltonian.energy(torch.from_numpy(ends)).tolist()
-    log_z = np.stack(
+) -> Array:
+    """Return ln Z_{N+1} - ln Z_N from single-site changes, shape (n_replicates + 1, n_T, n_x - 1).
+
+    NaN beside compositions that were hardly drawn at a temperature.
+    """
+    flips = flip_energies(hamiltonian, samples.occupation), samples.occupation[:, hamiltonian.lattice.active_sites]
+    ends = pure_energies(hamiltonian)
+    steps = np.stack(
         [
-            composition_bridge(density, samples, flips, beta, drawn.log_z[0, t], (low, high)).log_partition_function
+            composition_bridge(density, samples, flips, beta, drawn.log_z[0, t], ends).steps
             for t, beta in enumerate(betas)
         ],
         axis=1,
     )
-    broken = np.isnan(drawn.log_z[0, :, 1:-1]).any(axis=1)
-    log_z[:, broken] = np.nan
-    unknown = {f.name: np.full_like(getattr(drawn, f.name), np.nan) for f in fields(Averages)}
-    return Averages(**{**unknown, "log_z": log_z, "independent": np.zeros_like(drawn.independent)})
+    known = np.isfinite(drawn.log_z[0])
+    return np.where(known[:, :-1] & known[:, 1:], steps, np.nan)
 
 
 def starting_points(
@@ -151,6 +151,56 @@ def starting_points(
             chosen = chosen[np.argsort(weight[chosen])[-MAX_STARTS:]]
         starts.append((samples.occupation[chosen], weight[chosen]))
     return starts
+
+
+def dilute_starts(
+    hamiltonian: ClusterHamiltonian,
+    starts: list[tuple[Array, Array]],
+    known: Array,
+    beta: float,
+    generator: np.random.Generator,
+) -> tuple[list[tuple[Array, Array]], Array]:
+    """Fill compositions between the pure ends and those that were drawn; return the starts, and which to trust.
+
+    Atoms are added to a pure end one by one: to configurations of N of them, drawn by their weights, at a site i with a
+    probability in proportion to exp(-beta dE_i). Weighted by the sum of these over all sites, the results stand for the canonical
+    ensemble of N + 1 (Rosenbluth and Rosenbluth, doi:10.1063/1.1741967). An end where these weights vary much before a composition
+    is met that was drawn stays as it is.
+    """
+    starts, known = list(starts), known.copy()
+    active = hamiltonian.lattice.active_sites
+    for side, majority in ((range(len(starts)), 0), (range(len(starts) - 1, -1, -1), 1)):
+        missing = [*takewhile(lambda x: not known[x], side)]
+        occupation, weight = np.zeros((1, hamiltonian.lattice.n_sites), dtype=np.int8), np.ones(1)
+        occupation[:, active] = majority
+        grown = [(occupation, weight)]
+        while len(grown) < len(missing) and _even(weight):
+            chosen = occupation[systematic_resample(np.log(weight), DILUTE_STARTS, generator)]
+            occupation, weight = _one_more(hamiltonian, chosen, majority, beta, generator)
+            grown.append((occupation, weight))
+        if len(grown) == len(missing) < len(starts) and _even(weight):
+            for x, start in zip(missing, grown, strict=True):
+                starts[x], known[x] = start, True
+    return starts, known
+
+
+def _even(weight: Array) -> bool:
+    """Return whether weights vary little enough."""
+    return bool(weight.mean() ** 2 > MIN_DILUTE_FRACTION * (weight**2).mean())
+
+
+def _one_more(
+    hamiltonian: ClusterHamiltonian, occupation: Array, majority: int, beta: float, generator: np.random.Generator
+) -> tuple[Array, Array]:
+    """Change one site of the majority in each configuration (n, n_sites); return them, and their weights (n,)."""
+    active = hamiltonian.lattice.active_sites
+    exponent = np.where(occupation[:, active] == majority, -beta * flip_energies(hamiltonian, occupation), -np.inf)
+    peak = exponent.max()
+    total = np.cumsum(np.exp(exponent - peak), axis=1)
+    site = (total < generator.random((len(total), 1)) * total[:, -1:]).sum(axis=1)
+    grown = occupation.copy()
+    grown[np.arange(len(grown)), active[site]] = 1 - majority
+    return grown, total[:, -1]
 
 
 def holds_compositions(hamiltonian: ClusterHamiltonian) -> bool:

@@ -22,6 +22,7 @@ from scipy.special import logsumexp
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.reference.monte_carlo import MetropolisSampler
 from alloygen.sampling.weights import systematic_resample
+from alloygen.thermo.composition_bridge import FlipCounter, has_bridges
 
 Array = np.ndarray
 
@@ -30,6 +31,10 @@ N_ISLANDS, ISLAND_SIZES, MEMBERS = 16, (24, 128), 30_000
 #: Sweeps at every temperature of the path; averages at those that are asked for are taken after so many sweeps, this often at
 #: least, and more often in small cells, as long as it takes no more trials than this.
 SWEEPS, SWEEPS_BETWEEN, MEASUREMENTS, MEASUREMENT_TRIALS = 12, 2, 8, 1.2e7
+#: Sweeps that follow where energies keep more variance than this, per site in (k_B T)^2: at transitions.
+EXTENSIONS, REMEMBERED = (12, 24, 48, 96), 0.15
+#: Members of each composition that the constants of ratios are found with.
+TUNING_MEMBERS = 48
 #: Relative steps of temperature: so that beta E varies by less than one within a population.
 LARGEST_STEP, STEP_SCALE = 0.05, 0.35
 
@@ -45,6 +50,9 @@ class CooledCompositions:
     ----------
     log_partition_function, energy, variance
         Shape (n_replicates + 1, n_T, n_x), temperatures ascending.
+    steps
+        ln Z_{N+1} - ln Z_N from single-site changes of the populations (:mod:`~.composition_bridge`), shape
+        (n_replicates + 1, n_T, n_x - 1); None for lattices without.
     observables
         Averages, shape (n_replicates + 1, n_T, n_x, ...).
     n_trials
@@ -56,6 +64,7 @@ class CooledCompositions:
     log_partition_function: Array
     energy: Array
     variance: Array
+    steps: Array | None
     observables: dict[str, Array]
     n_trials: int
     n_measured: int
@@ -112,6 +121,7 @@ def cool_compositions(
     sampler.set_occupation(codes.astype(np.int64))
     growth = np.zeros((n_x, N_ISLANDS))  # ln Z relative to the start
     found: dict[int, _Averages] = {}
+    n_trials = 0
     for step, here in enumerate(beta):
         if step:
             log_weight = -(here - beta[step - 1]) * sampler.energy.reshape(n_x, N_ISLANDS, members)
@@ -122,15 +132,16 @@ def cool_compositions(
             first = np.arange(n_x * N_ISLANDS).reshape(n_x, N_ISLANDS, 1) * members
             sampler.set_occupation(sampler.occupation[(first + chosen).ravel()])
             sampler.beta[:] = here
+        n_trials += _equilibrate(sampler, n_x, generator)
         if step in wanted:
             found[wanted[step]] = _measure(sampler, growth.copy(), observe)
-        else:
-            sampler.sweep(SWEEPS)
         if progress is not None:
             progress((step + 1) / len(beta))
     order = [found[t] for t in range(len(temperatures))]
     n_measured = size * _n_measurements(sampler)
-    return _collect(order, log_z, generator, sampler.trials * len(codes), n_measured)
+    return _collect(
+        order, log_z, generator, n_trials + sampler.trials * len(codes), n_measured, 1.0 / (size * MEASUREMENTS)
+    )
 
 
 def _path(temperatures: Array, n_sites: int) -> tuple[Array, dict[int, int]]:
@@ -148,12 +159,47 @@ def _path(temperatures: Array, n_sites: int) -> tuple[Array, dict[int, int]]:
 
 @dataclass(frozen=True, eq=False)
 class _Averages:
-    """What the islands hold at one temperature: growth, <E>, <E^2> and observables, shape (n_x, n_islands, ...)."""
+    """What the islands hold at one temperature: growth, <E>, <E^2> and observables, shape (n_x, n_islands, ...).
+
+    ``step`` (n_x - 1,), ``up`` and ``down`` are constants and sums of Bennett's ratios.
+    """
 
     growth: Array
     energy: Array
     square: Array
     observables: dict[str, Array]
+    step: Array | None
+    up: Array
+    down: Array
+
+
+def _equilibrate(sampler: MetropolisSampler, n_x: int, generator: np.random.Generator) -> int:
+    """Sweep, and go on with compositions whose energies still depend on where they began; return the trials that this adds.
+
+    beta^2 Cov(E before, E after) over the members is the part of the heat capacity that the sweeps did not renew: at a
+    transition, members that stay ordered or disordered. It is what errors of ln Z grow by from one temperature to the next.
+    """
+    before = sampler.energy.reshape(n_x, -1).copy()
+    sampler.sweep(SWEEPS)
+    energy, occupation, added = sampler.energy.copy(), sampler.occupation, 0
+    n_sites = len(sampler.hamiltonian.lattice.active_sites)
+    for extension in EXTENSIONS:
+        after = energy.reshape(n_x, -1)
+        covariance = (before * after).mean(axis=1) - before.mean(axis=1) * after.mean(axis=1)
+        slow = np.repeat(sampler.beta[0] ** 2 * covariance > REMEMBERED * n_sites, before.shape[1])
+        if not slow.any():
+            break
+        part = MetropolisSampler(
+            sampler.hamiltonian, sampler.beta[slow], sampler.chemical_potentials[slow], int(generator.integers(2**31)),
+            ensemble="canonical",
+        )  # fmt: skip
+        part.set_occupation(occupation[slow])
+        part.sweep(extension)
+        occupation[slow], energy[slow] = part.occupation, part.energy
+        added += part.trials * int(slow.sum())
+    if added:
+        sampler.set_occupation(occupation)
+    return added
 
 
 def _n_measurements(sampler: MetropolisSampler) -> int:
@@ -170,20 +216,40 @@ def _measure(sampler: MetropolisSampler, growth: Array, observe: Observer) -> _A
         mean = values.reshape(n_x, N_ISLANDS, members, *values.shape[1:]).mean(axis=2) / n_measurements
         sums[name] = sums.get(name, 0.0) + mean
 
-    for _ in range(n_measurements):
+    count = _flip_counter(sampler, n_x)
+    for k in range(n_measurements):
         sampler.sweep(SWEEPS_BETWEEN)
+        if count is not None and k % (n_measurements // MEASUREMENTS) == 0:
+            for name, values in zip(("up", "down"), count(sampler.occupation), strict=True):
+                add(name, values)
         add("energy", sampler.energy)
         add("square", sampler.energy**2)
         for name, values in observe(sampler.occupation).items():
             add(f"observable {name}", values)
     observables = {name.removeprefix("observable "): s for name, s in sums.items() if name.startswith("observable ")}
-    return _Averages(growth, sums["energy"], sums["square"], observables)
+    step = None if count is None else count.step
+    none = np.ones_like(growth)
+    return _Averages(
+        growth, sums["energy"], sums["square"], observables, step, sums.get("up", none), sums.get("down", none)
+    )
+
+
+def _flip_counter(sampler: MetropolisSampler, n_x: int) -> FlipCounter | None:
+    """Return what measures ratios between compositions, tuned with some members of each; None for lattices without."""
+    if not has_bridges(sampler.hamiltonian):
+        return None
+    member = np.arange(len(sampler.energy)).reshape(n_x, -1)
+    chosen = member[:, :: max(1, member.shape[1] // TUNING_MEMBERS)].ravel()
+    return FlipCounter.tuned(sampler.hamiltonian, float(sampler.beta[0]), sampler.occupation[chosen])
 
 
 def _collect(
-    order: list[_Averages], log_z: Array, generator: np.random.Generator, n_trials: int, n_measured: int
+    order: list[_Averages], log_z: Array, generator: np.random.Generator, n_trials: int, n_measured: int, unseen: float
 ) -> CooledCompositions:
-    """Average over islands, weighted by their partition functions, for the result and the replicates."""
+    """Average over islands, weighted by their partition functions, for the result and the replicates.
+
+    ``unseen`` is the error of ln of a ratio beyond what islands show.
+    """
     n_x = log_z.shape[1]
     picks = generator.integers(N_ISLANDS, size=(len(log_z), n_x, N_ISLANDS))
     picks[0] = np.arange(N_ISLANDS)
@@ -193,7 +259,7 @@ def _collect(
         chosen = values[rows, picks]
         return np.asarray((weight.reshape(*weight.shape, *[1] * (chosen.ndim - 3)) * chosen).sum(axis=2))
 
-    log_zs, energies, variances = [], [], []
+    log_zs, energies, variances, steps = [], [], [], []
     observables: dict[str, list[Array]] = {name: [] for name in order[0].observables}
     for at in order:
         growth = at.growth[rows, picks]
@@ -203,9 +269,15 @@ def _collect(
         energy = average(at.energy, weight)
         energies.append(energy)
         variances.append(average(at.square, weight) - energy**2)
+        if at.step is not None:
+            up, down = average(at.up, weight)[:, :-1], average(at.down, weight)[:, 1:]
+            step = at.step + np.log(up) - np.log(down)
+            # What n configurations do not show may have a weight of 1 / n, which no bootstrap knows of.
+            step[1:] += generator.standard_normal(step[1:].shape) * unseen
+            steps.append(step)
         for name, values in at.observables.items():
             observables[name].append(average(values, weight))
     return CooledCompositions(
         np.stack(log_zs, axis=1), np.stack(energies, axis=1), np.stack(variances, axis=1),
-        {name: np.stack(values, axis=1) for name, values in observables.items()}, n_trials, n_measured,
+        np.stack(steps, axis=1) if steps else None, {name: np.stack(values, axis=1) for name, values in observables.items()}, n_trials, n_measured,
     )  # fmt: skip
