@@ -167,6 +167,7 @@ def test_mistakes_with_a_model(model: Path, tmp_path: Path) -> None:
     for arguments, message in (
         (("free-energy", model, "--temperature", 300), "outside the window"),
         (("free-energy", model, "--temperature", 800, "--json", tmp_path), "expected a file name"),
+        (("free-energy", model, "--temperature", 800, "--estimator", "magic"), "'sequential Monte Carlo'"),
         (("sample", model, "--temperature", 800, "-n", 0), "at least 1"),
         (("sample", model, "--temperature", 800, "--checkpoint", tmp_path / "a" / "b"), "the folder of a run"),
         (("sample", model, "--temperature", 800, "-o", tmp_path / "s.cif"), "ends in .extxyz"),
@@ -182,6 +183,8 @@ def test_models_go_on_to_larger_cells(model: Path, tmp_path: Path) -> None:
     assert "on 8 sites" in succeed("outpaint", model, "cuau", "2x2x4", "-o", larger)
     assert alloygen.load(larger).problem.n_sites == 16
     assert "yes" in succeed("free-energy", larger, "--temperature", 1100, "--samples", 4000, "--exact")
+    grown = ("--estimator", "sequential Monte Carlo", "--samples", 1024)
+    assert "grand potential" in succeed("free-energy", larger, "--temperature", 1100, *grown)
     warm = tmp_path / "warm.safetensors"
     assert "2 steps" in succeed("fit", "cuau", "2x2x3", "--init", model, "--budget", "2 steps", "-o", warm)
     assert alloygen.load(warm).window == alloygen.load(model).window
