@@ -116,7 +116,17 @@ def measure(case: Case) -> dict[str, Any]:
     problem = case.problem()
     model = alloygen.load(MODELS / f"{case.model}.safetensors").to(problem)
     reference = beside(case, problem)
-    names = "ess before after error reliable capacity capacity_error energy_error mchammer_error".split()
+    names = [
+        "ess",
+        "before",
+        "after",
+        "error",
+        "reliable",
+        "capacity",
+        "capacity_error",
+        "energy_error",
+        "mchammer_error",
+    ]
     found: dict[str, list[float]] = {name: [] for name in names}
     orders, held_out = SiteOrders.of(model.model), model.held_out()
     begin = time.process_time()
