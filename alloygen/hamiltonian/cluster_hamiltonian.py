@@ -235,12 +235,18 @@ class ClusterHamiltonian:
                 features.contiguous().numpy(), self.polynomial.features, self.polynomial.coefficients, out
             )
             return torch.from_numpy(out)
-        with torch.enable_grad():
-            leaf = features.detach().requires_grad_()
-            monomials, coefficients = self._monomial_tensors(features.device)
-            padded = torch.nn.functional.pad(leaf, (0, 1), value=1.0)
-            energy = (padded[:, monomials].prod(dim=-1) @ coefficients).sum()
-            return torch.autograd.grad(energy, leaf)[0]
+        return self._derivatives_torch(features)
+
+    def _derivatives_torch(self, features: Tensor, chunk: int = 2**24) -> Tensor:
+        monomials, coefficients = self._monomial_tensors(features.device)
+        parts = []
+        for rows in features.detach().split(max(1, chunk // max(1, monomials.numel()))):
+            with torch.enable_grad():
+                leaf = rows.clone().requires_grad_()
+                padded = torch.nn.functional.pad(leaf, (0, 1), value=1.0)
+                energy = (padded[:, monomials].prod(dim=-1) @ coefficients).sum()
+                parts.append(torch.autograd.grad(energy, leaf)[0])
+        return torch.cat(parts)
 
     def energy_differences(self, occupation: Int64[Tensor, "n n_sites"]) -> Float64[Tensor, "n n_sites max_species"]:
         """Energy change E(site i <- species a) - E for every single-site change; NaN where a is not allowed."""

@@ -42,6 +42,9 @@ def test_gathers_in_torch_equal_the_compiled_loops() -> None:
     occupation = systems.random_occupations(hamiltonian.lattice, 50)
     features = hamiltonian.features(occupation)
     np.testing.assert_allclose(hamiltonian._known_energy_torch(features, chunk=1000), hamiltonian.energy(occupation))
+    np.testing.assert_allclose(
+        hamiltonian._derivatives_torch(features, chunk=1000), hamiltonian.derivatives(features), atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
