@@ -429,7 +429,9 @@ UNEVEN = (
         tuple({"temperature": t, "chemical_potentials": {"Au": 0.0}} for t in (600.0, 1100.0)),
     ),
 )
-N_SECONDS, N_RUNS, N_TRIED = 10.0, 8, 1024
+N_SECONDS, N_RUNS, N_TRIED = 8.0, 8, 1024
+#: Estimators, and the fewest draws that each may make.
+ESTIMATORS = (("importance sampling", 128), ("sequential Monte Carlo", 512), ("annealed importance sampling", 128))
 
 
 def corrections(options: argparse.Namespace) -> None:
@@ -442,10 +444,10 @@ def corrections(options: argparse.Namespace) -> None:
         model.held_out()
         for condition in conditions:
             truth, scale = true_value(case, problem, condition)
-            for estimator in ("importance sampling", "sequential Monte Carlo", "annealed importance sampling"):
+            for estimator, fewest in ESTIMATORS:
                 begin = time.process_time()
                 model.free_energy(**condition, estimator=estimator, n_samples=N_TRIED, seed=99)
-                n = max(N_TRIED // 2, round(N_TRIED * N_SECONDS / (time.process_time() - begin)))
+                n = max(fewest, round(N_TRIED * N_SECONDS / (time.process_time() - begin)))
                 begin = time.process_time()
                 found = [
                     model.free_energy(**condition, estimator=estimator, n_samples=n, seed=seed)
