@@ -210,7 +210,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Return the table in Markdown; errors in 1e-4 J per site, or in meV per site."""
     header = [
         "lattice", "model", "draws per condition", "seconds per condition", "draws/s", "ESS, % (median, smallest)",
-        "variational", "importance sampling", "stated error", "z, RMS", "reliable", "largest of these", "heat capacity, %",
+        "variational", "importance sampling", "stated error", "reliable", "largest of these", "their z, RMS", "heat capacity, %",
         "stated error, %", "replica exchange: seconds", "its error", "error of the energy", "of mchammer, equal time",
     ]  # fmt: skip
     lines = []
@@ -227,8 +227,9 @@ def table(rows: list[dict[str, Any]]) -> str:
                 row["label"], case.route, f"{row['n_draws']:,}", f"{row['seconds']:.0f}",
                 f"{row['draws_per_second']:.3g}", f"{100 * np.median(row['ess']):.0f}, {100 * min(row['ess']):.0f}",
                 largest(unit * np.array(row["before"])), largest(unit * np.array(row["after"])),
-                largest(unit * np.array(row["error"])), f"{np.sqrt(np.mean(z**2)):.2f}",
-                f"{sum(row['reliable'])} of {len(z)}", f"{unit * np.abs(np.array(row['after'])[reliable]).max(initial=0):.2g}",
+                largest(unit * np.array(row["error"])), f"{sum(reliable)} of {len(z)}",
+                f"{unit * np.abs(np.array(row['after'])[reliable]).max(initial=0):.2g}",
+                f"{np.sqrt(np.mean(z[reliable] ** 2)):.2f}",
                 *(largest(100 * np.array(row[name])) if row[name] else "-" for name in ("capacity", "capacity_error")),
                 f"{reference['seconds']:.0f}", largest(unit * own),
                 *(largest(unit * np.array(row[name])) if row[name] else "-" for name in ("energy_error", "mchammer_error")),
