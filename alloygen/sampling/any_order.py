@@ -70,6 +70,13 @@ def log_boltzmann(hamiltonian: ClusterHamiltonian, energy: Tensor, counts: Tenso
     return -conditions.beta * (energy - (counts * conditions.chemical_potentials).sum(dim=1))
 
 
+def weighed(hamiltonian: ClusterHamiltonian, occupation: Tensor, log_q: Tensor, conditions: Conditions) -> Draws:
+    """Give configurations (n, n_sites) that were drawn with log q (n,) their energies, counts and weights."""
+    energy, counts = hamiltonian.energy(occupation), species_counts(hamiltonian, occupation)
+    log_weights = log_boltzmann(hamiltonian, energy, counts, conditions) - log_q
+    return Draws(occupation, log_q, energy, log_weights, counts)
+
+
 @torch.no_grad()
 def draw_along(
     model: AnyOrderModel,
@@ -153,8 +160,7 @@ def log_weights_along(
     """
     hamiltonian, repeated = model.hamiltonian, conditions[torch.arange(len(conditions)).repeat_interleave(n)]
     occupation, log_q = draw_along(model, site_order, repeated, len(repeated), generator)
-    energy, counts = hamiltonian.energy(occupation), species_counts(hamiltonian, occupation)
-    return (log_boltzmann(hamiltonian, energy, counts, repeated) - log_q).view(-1, n)
+    return weighed(hamiltonian, occupation, log_q, repeated).log_weights.view(-1, n)
 
 
 def draw(
@@ -212,7 +218,4 @@ def draw(
         if kept is not None:
             kept.add(*passes[-1])
     occupation, log_q = (torch.cat(tensors) for tensors in zip(*passes, strict=True))
-    energy = model.hamiltonian.energy(occupation)
-    counts = species_counts(model.hamiltonian, occupation)
-    log_weights = log_boltzmann(model.hamiltonian, energy, counts, conditions) - log_q
-    return Draws(occupation, log_q, energy, log_weights, counts)
+    return weighed(model.hamiltonian, occupation, log_q, conditions)

@@ -28,9 +28,9 @@ from alloygen.fractions import Progress
 from alloygen.hamiltonian.conditions import Conditions
 from alloygen.models import AnyOrderModel
 from alloygen.models.any_order import Decoder
-from alloygen.sampling.any_order import decide_next, draws_per_pass, log_boltzmann, species_counts
+from alloygen.sampling.any_order import Draws, decide_next, draws_per_pass, species_counts, weighed
 from alloygen.sampling.site_orders import SiteOrderKind, SiteOrders
-from alloygen.sampling.weights import effective_sample_size, log_mean, systematic_resample
+from alloygen.sampling.weights import RESAMPLING_THRESHOLD, effective_sample_size, log_mean, systematic_resample
 
 Array = np.ndarray
 
@@ -39,8 +39,6 @@ PILOT_FRACTION, PILOT_DRAWS, PILOT_ORDERS = 0.2, (128, 2048), 4
 #: Log weights that are further below the median than so many times what lies between it and the upper 16 % count as this far:
 #: draws of a wrong phase would tilt the fit, and how little they matter makes no difference.
 LOWEST = 3.0
-#: An island resamples when its effective number of members falls below this fraction.
-RESAMPLING_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +106,7 @@ class Lookahead:
             growth = Growth(model, order, conditions, -(-n // len(site_orders)), generator)
             windows = [growth.at(int(end)).summary() for end in ends]
             summaries.append(windows)
-            log_weights.append(growth.at(model.n_steps).log_weights()[0].cpu().numpy())
+            log_weights.append(growth.at(model.n_steps).draws().log_weights.cpu().numpy())
         pilot = np.concatenate(log_weights)
         middle, upper = np.quantile(pilot, [0.5, 0.84])
         target = np.maximum(pilot, middle - LOWEST * (upper - middle))
@@ -181,11 +179,9 @@ class Growth:
         columns = [torch.ones_like(decided), decided, rest, self.log_q, *counts.T[1:].double()]
         return torch.stack(columns, dim=1).cpu().numpy()
 
-    def log_weights(self) -> tuple[Tensor, Tensor, Tensor]:
-        """log w of finished configurations (n,), their energies (n,) and atoms of each species (n, n_species)."""
-        hamiltonian, occupation = self.model.hamiltonian, self.decoder.occupation
-        energy, counts = hamiltonian.energy(occupation), species_counts(hamiltonian, occupation)
-        return log_boltzmann(hamiltonian, energy, counts, self.conditions) - self.log_q, energy, counts
+    def draws(self) -> Draws:
+        """The configurations once all steps are made, weighed as if nobody had been resampled."""
+        return weighed(self.model.hamiltonian, self.decoder.occupation, self.log_q, self.conditions)
 
 
 def grow(
@@ -212,12 +208,13 @@ def grow(
             earned[island] += log_mean(log_ratio)
             source[island] = source[island, picked]
             reference[island] = potential[island, picked]
-        growth.select(torch.from_numpy(source.ravel()).to(model.device))
-        ancestor = ancestor[source.ravel()]
-    log_w, energy, counts = growth.at(model.n_steps).log_weights()
-    log_weights = earned[:, None] + log_w.cpu().numpy().reshape(n_islands, size) - reference
+        if (source.ravel() != np.arange(n)).any():
+            growth.select(torch.from_numpy(source.ravel()).to(model.device))
+            ancestor = ancestor[source.ravel()]
+    draws = growth.at(model.n_steps).draws().cpu()
+    log_weights = earned[:, None] + draws.log_weights.numpy().reshape(n_islands, size) - reference
     return [
-        Island(growth.decoder.occupation[rows].cpu(), energy[rows].cpu(), counts[rows].cpu(), weights, ancestor[rows])
+        Island(draws.occupation[rows], draws.energy[rows], draws.counts[rows], weights, ancestor[rows])
         for weights, rows in zip(log_weights, (slice(k * size, (k + 1) * size) for k in range(n_islands)), strict=True)
     ]
 

@@ -19,6 +19,8 @@ Array = np.ndarray
 PARETO_LIMIT = 0.7
 #: Largest shape that the expected weight beyond the largest draw is computed for.
 MAX_SHAPE = 0.9
+#: A population resamples when its effective number of members falls below this fraction.
+RESAMPLING_THRESHOLD = 0.5
 #: Rounding error of log q per decided site: float32 logits.
 ROUNDING = 1e-7
 

@@ -14,13 +14,10 @@ from scipy.special import logsumexp
 
 from alloygen.hamiltonian import ClusterHamiltonian
 from alloygen.reference.monte_carlo import MetropolisSampler
-from alloygen.sampling.weights import systematic_resample
+from alloygen.sampling.weights import RESAMPLING_THRESHOLD, systematic_resample
 from alloygen.thermo.islands import family_sample_size
 
 Array = np.ndarray
-
-#: An island resamples when its effective number of members falls below this fraction.
-RESAMPLING_THRESHOLD = 0.5
 
 
 class Population:

@@ -48,7 +48,8 @@ def sequential_free_energy(
     conditions
         A single condition.
     n_samples
-        Draws, over all islands (rounded down to equal ones); a fifth as many pilot draws come on top.
+        Draws, over all islands (rounded down to equal ones); a fifth as many pilot draws, 128 to
+        2,048, come on top.
     orders, kind
         Where site orders come from.
     seed
